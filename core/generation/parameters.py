@@ -12,11 +12,31 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Strategy(StrEnum):
+    """How a column decodes. ``SAMPLING`` uses every stage; the four that name a stage use temperature and that one."""
+
     GREEDY = "greedy"
     SAMPLING = "sampling"
+    TOP_K = "top_k_sampling"
+    TOP_P = "top_p_sampling"
+    MIN_P = "min_p_sampling"
+    TYPICAL = "typical_sampling"
     BEAM = "beam"
     CONTRASTIVE = "contrastive"
     SPECULATIVE = "speculative"
+
+
+STRATEGY_TITLES = {
+    Strategy.GREEDY: "Greedy",
+    Strategy.SAMPLING: "Sampling",
+    Strategy.TOP_K: "Sampling, top-k only",
+    Strategy.TOP_P: "Sampling, top-p only",
+    Strategy.MIN_P: "Sampling, min-p only",
+    Strategy.TYPICAL: "Sampling, typical only",
+    Strategy.BEAM: "Beam search",
+    Strategy.CONTRASTIVE: "Contrastive search",
+    Strategy.SPECULATIVE: "Speculative",
+}
+SAMPLING_STRATEGIES = (Strategy.SAMPLING, Strategy.TOP_K, Strategy.TOP_P, Strategy.MIN_P, Strategy.TYPICAL)
 
 
 class Stage(StrEnum):

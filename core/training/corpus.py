@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,22 +170,23 @@ class Mixture:
     """Draws each row of a batch from one of several sources by weight; the weights may change from batch to batch."""
 
     def __init__(self, sources: Sequence[Source], length: int, seed: int) -> None:
-        self._streams = [RowStream(source, length, seed + i) for i, source in enumerate(sources)]
+        self._streams = {s.name: RowStream(s, length, seed + i) for i, s in enumerate(sources)}
         self._choice = np.random.default_rng((seed, 1_000_003))
 
-    def batch(self, size: int, weights: Sequence[float]) -> npt.NDArray[np.int64]:
-        """A shuffled batch, int64 of shape (size, length + 1)."""
-        counts = self._choice.multinomial(size, np.asarray(weights) / sum(weights))
-        rows = np.concatenate([stream.take(int(n)) for stream, n in zip(self._streams, counts, strict=True) if n])
-        return rows[self._choice.permutation(len(rows))]
+    def batch(self, size: int, weights: Mapping[str, float]) -> npt.NDArray[np.int64]:
+        """A shuffled batch, int64 of shape (size, length + 1). Weights of sources that are not there do not count."""
+        shares = np.array([weights[name] for name in self._streams])
+        counts = self._choice.multinomial(size, shares / shares.sum())
+        rows = [stream.take(int(n)) for stream, n in zip(self._streams.values(), counts, strict=True) if n]
+        return np.concatenate(rows)[self._choice.permutation(size)]
 
     def state(self) -> str:
         """Where the mixture stands, as JSON, for ``restore``."""
-        streams = [stream.state() for stream in self._streams]
+        streams = [stream.state() for stream in self._streams.values()]
         return json.dumps({"streams": streams, "choice": self._choice.bit_generator.state})
 
     def restore(self, state: str) -> None:
         saved = json.loads(state)
-        for stream, position in zip(self._streams, saved["streams"], strict=True):
+        for stream, position in zip(self._streams.values(), saved["streams"], strict=True):
             stream.restore(position)
         self._choice.bit_generator.state = saved["choice"]

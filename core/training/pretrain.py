@@ -123,26 +123,28 @@ def learning_rate_factor(share: float) -> float:
     return min(share / 0.02 + 0.01, 1.0, (1.0 - share) / 0.6)
 
 
-def mixture_weights(share: float, chat_share: float) -> list[float]:
-    """Weights of stories, chats, prose and novels; stories grow, and the mix is kept to the end."""
+def mixture_weights(share: float, chat_share: float) -> dict[str, float]:
+    """How much of a batch each source gives; stories grow, and the mix is kept to the end."""
     stories = 0.35 + 0.40 * min(1.0, share / 0.7)
     rest = 1.0 - stories
-    return [stories * (1.0 - chat_share), stories * chat_share, 0.3 * rest, 0.7 * rest]
+    return {
+        "stories": stories * (1.0 - chat_share),
+        "chats": stories * chat_share,
+        "prose": 0.3 * rest,
+        "novels": 0.7 * rest,
+    }
 
 
 def token_sources(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> list[Source]:
-    """Encode every document once: stories, chats, prose, novels."""
-    chats = [
-        tokenizer.apply_chat_template(chat, return_dict=False)
-        for story in corpus.stories
-        if (chat := as_conversation(story)) is not None
-    ]
-    return [
-        Source.of("stories", [encode_document(tokenizer, text) for text in corpus.stories], recipe.context),
-        Source.of("chats", chats, recipe.context),
-        Source.of("prose", [encode_document(tokenizer, text) for text in corpus.prose], recipe.context),
-        Source.of("novels", [encode_document(tokenizer, text) for text in corpus.novels], recipe.context),
-    ]
+    """Encode every document once; a corpus may lack any of them but the stories."""
+    chats = [chat for story in corpus.stories if (chat := as_conversation(story)) is not None]
+    documents = {
+        "stories": [encode_document(tokenizer, text) for text in corpus.stories],
+        "chats": [tokenizer.apply_chat_template(chat, return_dict=False) for chat in chats],
+        "prose": [encode_document(tokenizer, text) for text in corpus.prose],
+        "novels": [encode_document(tokenizer, text) for text in corpus.novels],
+    }
+    return [Source.of(name, ids, recipe.context) for name, ids in documents.items() if ids]
 
 
 class Pretraining:

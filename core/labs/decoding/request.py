@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from core.generation.parameters import DEFAULT_ORDER, Stage, Strategy
+from core.generation.parameters import (
+    DEFAULT_ORDER,
+    SAMPLING_STRATEGIES,
+    STRATEGY_TITLES,
+    SamplingParameters,
+    Stage,
+    StopConditions,
+    Strategy,
+)
+from core.labs.base import Request, readable
 
+ONLY_STAGE = {
+    Strategy.TOP_K: "top_k",
+    Strategy.TOP_P: "top_p",
+    Strategy.MIN_P: "min_p",
+    Strategy.TYPICAL: "typical_p",
+}
 DEFAULT_MODEL = "story-lm"
 PROMPT_CHARACTERS = 200_000
-
-
-def readable(text: str) -> str:
-    """Text that can be tokenized and shown; refuses NUL and lone surrogates, which no text file holds either."""
-    if "\0" in text:
-        raise ValueError("holds a NUL character: remove it and try again")
-    if any(unicodedata.category(c) == "Cs" for c in text if c >= "\ud800"):
-        raise ValueError("holds half of a character (a lone surrogate): paste the text again")
-    return text
-
-
-class Request(BaseModel):
-    """The base of each lab's request."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DecodingRequest(Request):
@@ -91,13 +90,40 @@ class DecodingRequest(Request):
             raise ValueError("strategies: each can be chosen once")
         return self
 
+    def sampling(self, strategy: Strategy) -> SamplingParameters:
+        """What the stages do in one strategy's column. Only sampling columns have stages beside the penalties."""
+        shared = {
+            "repetition_penalty": self.repetition_penalty,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+            "order": self.stage_order,
+            "seed": self.seed,
+        }
+        if strategy not in SAMPLING_STRATEGIES:
+            return SamplingParameters(**shared)
+        stages = {"top_k": self.top_k, "top_p": self.top_p, "min_p": self.min_p, "typical_p": self.typical_p}
+        only = ONLY_STAGE.get(strategy)
+        kept = {name: value for name, value in stages.items() if only in (None, name)}
+        return SamplingParameters(do_sample=True, temperature=self.temperature, **kept, **shared)
+
+    def stop(self) -> StopConditions:
+        """When each column ends."""
+        return StopConditions(
+            max_new_tokens=self.max_new_tokens, stop_strings=self.stop_strings, ignore_eos=self.ignore_eos
+        )
+
+    def title(self, strategy: Strategy) -> str:
+        """A column's heading."""
+        heading = STRATEGY_TITLES[strategy]
+        return f"{heading} · {self.num_beams}" if strategy is Strategy.BEAM else heading
+
 
 class MicroscopeRequest(Request):
-    """One step under the lens: what each stage does to the next-token distribution after ``prefix_ids``."""
+    """One step under the lens: what each stage does to the next-token distribution after prompt and prefix."""
 
     decoding: DecodingRequest
     strategy: Strategy
-    prefix_ids: tuple[int, ...] = Field(min_length=1, max_length=4096)
+    prompt_ids: tuple[int, ...] = Field(min_length=1)
+    prefix_ids: tuple[int, ...] = Field((), description="Tokens produced before this step.")
     chosen_id: int = Field(ge=0)
     order: tuple[Stage, ...] = DEFAULT_ORDER
     candidates: int = Field(12, ge=1, le=50)

@@ -1,0 +1,116 @@
+"""The composition root: everything the page and a worker need, built once from the settings.
+
+Importing and building this loads no torch. What needs torch (the pool, the labs' ``run``) is imported on first use;
+``warm_up`` does that after the page is up, so that the first click does not pay for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.catalog.catalog import Catalog
+from core.events import Event
+from core.labs.base import Request
+from core.runtime.devices import Device, detect_devices
+from core.runtime.identity import Identity
+from core.runtime.lanes import Lanes
+from core.runtime.ledger import Ledger
+from core.runtime.runner import RunContext, Runner
+from core.runtime.runs import Parent, RunLog, RunStore
+from core.runtime.translate import translate
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.runtime.pool import Pool
+
+LABS = {"decoding": "core.labs.decoding.run"}
+"""The module of each lab, imported on first use; it offers ``run``, ``script`` and ``warm_up``."""
+
+Readiness = Literal["warming up", "ready", "failed"]
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """One per process. Closing it stops the live runs and the lanes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.identity = Identity(settings.home)
+        self.store = RunStore(settings)
+        self.runner = Runner(self.store, settings, translate=translate)
+        self.catalog = Catalog(settings)
+        self.ledger = Ledger(settings.home)
+        self.lanes = Lanes()
+        self.readiness: Readiness = "warming up"
+        self._pool_lock = threading.Lock()
+
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices of this machine, best first; the first call imports torch."""
+        return detect_devices()
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The model pool; the first call imports torch."""
+        with self._pool_lock:
+            from core.runtime.pool import Pool
+
+            return Pool(self.settings, self.catalog, self.ledger, self.lanes)
+
+    def lab(self, name: str) -> Any:
+        """A lab's module; the first call imports what it runs on."""
+        return importlib.import_module(LABS[name])
+
+    def start(
+        self,
+        lab: str,
+        request: Request,
+        visitor: str,
+        *,
+        title: str = "",
+        parent: Parent | None = None,
+        secret: str | None = None,
+    ) -> RunLog:
+        """Start a run on its own thread and return its log. ``secret`` is the visitor's Hub token; it is never stored."""
+
+        def body(context: RunContext) -> Iterator[Event]:
+            yield from self.lab(lab).run(request, self.pool, context)
+
+        return self.runner.start(lab, visitor, request, body, title=title, parent=parent, secret=secret)
+
+    def warm_up(self) -> None:
+        """Import what the labs run on and put the bundled model in memory. Never raises: ``status`` says how it went."""
+        try:
+            for name in LABS:
+                self.lab(name).warm_up(self.pool)
+            self.readiness = "ready"
+        except Exception:
+            log.exception("The warm-up failed; labs load what they need when they are used.")
+            self.readiness = "failed"
+
+    def status(self) -> dict[str, Any]:
+        """What the status strip shows; cheap, and imports nothing new. Sizes in bytes."""
+        warm = self.readiness == "ready"
+        entries = self.pool.snapshot() if warm else ()
+        device = self.devices[0] if warm else None
+        return {
+            "state": self.readiness,
+            "offline": self.settings.offline,
+            "device": device.label if device else f"CPU {os.cpu_count()} cores",
+            "models": len(entries),
+            "bytes": sum(entry.bytes for entry in entries),
+            "budget": self.pool.budget(device.name) if device else None,
+            "queue": self.lanes.depth(),
+        }
+
+    def close(self) -> None:
+        """Stop live runs, then the lanes."""
+        self.runner.close()
+        self.store.close()
+        self.lanes.close()
