@@ -45,7 +45,7 @@ class Services:
         self.store = RunStore(settings)
         self.runner = Runner(self.store, settings, translate=translate)
         self.catalog = Catalog(settings)
-        self.ledger = Ledger(settings.home)
+        self.ledger = Ledger(settings)
         self.lanes = Lanes()
         self.readiness: Readiness = "warming up"
         self._pool_lock = threading.Lock()
@@ -73,19 +73,21 @@ class Services:
         request: Request,
         visitor: str,
         *,
-        title: str = "",
         parent: Parent | None = None,
         secret: str | None = None,
     ) -> RunLog:
-        """Start a run on its own thread and return its log. ``secret`` is the visitor's Hub token; it is never stored."""
+        """Start a run on its own thread; returns its log. ``secret`` is the visitor's Hub token, never stored."""
 
         def body(context: RunContext) -> Iterator[Event]:
             yield from self.lab(lab).run(request, self.pool, context)
 
-        return self.runner.start(lab, visitor, request, body, title=title, parent=parent, secret=secret)
+        data = request.model_dump(mode="json")
+        return self.runner.start(
+            lab, visitor, data, body, parent, title=request.summary(), by_hand=request.paced, secret=secret
+        )
 
     def warm_up(self) -> None:
-        """Import what the labs run on and put the bundled model in memory. Never raises: ``status`` says how it went."""
+        """Import what the labs run on, load the bundled model. Never raises: ``status`` says how it went."""
         try:
             for name in LABS:
                 self.lab(name).warm_up(self.pool)
@@ -105,7 +107,7 @@ class Services:
             "device": device.label if device else f"CPU {os.cpu_count()} cores",
             "models": len(entries),
             "bytes": sum(entry.bytes for entry in entries),
-            "budget": self.pool.budget(device.name) if device else None,
+            "budget": self.settings.memory_budget or (device.total_bytes if device else None),
             "queue": self.lanes.depth(),
         }
 

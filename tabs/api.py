@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 from core.errors import LabError
 from core.labs.base import Request
 from core.labs.decoding.request import DecodingRequest
-from core.runtime.runs import RunLog
+from core.runtime.run_log import RunLog, follow
 from core.runtime.translate import translate
 from core.services import Services
 
@@ -25,24 +26,22 @@ REQUESTS: dict[str, type[Request]] = {"decoding": DecodingRequest}
 POLL_SECONDS = 0.05
 
 
-def reply(visitor: str, log: RunLog | None = None, error: LabError | None = None) -> dict[str, Any]:
+def reply(visitor: str, log: RunLog) -> dict[str, Any]:
     """The one shape in which every lab's endpoint answers."""
-    last = log.last if log is not None else None
-    failed = error is not None or (last is not None and last["kind"] == "failed")
-    sentence = str(error) if error else f"{last['what']} {last['todo']}".strip() if failed and last else None
-    if failed:
-        status = "failed"
-    elif last is None:
-        status = "running"
-    else:
-        status = last["reason"]
+    last = log.read()[-1] if log.finished else {}
+    failed = last.get("kind") == "failed"
     return {
-        "run_id": log.meta.id if log is not None else None,
-        "status": status,
-        "result": last.get("result") if last is not None else None,
-        "error": sentence,
+        "run_id": log.id,
+        "status": log.meta.status,
+        "result": last.get("result"),
+        "error": f"{last['what']} {last['todo']}".strip() if failed else None,
         "visitor": visitor,
     }
+
+
+def refusal(visitor: str, error: LabError) -> dict[str, Any]:
+    """The same shape for a request that never became a run."""
+    return {"run_id": None, "status": "failed", "result": None, "error": str(error), "visitor": visitor}
 
 
 def lab_endpoint(services: Services, lab: str, request_type: type[Request]) -> Callable[..., dict[str, Any]]:
@@ -51,13 +50,13 @@ def lab_endpoint(services: Services, lab: str, request_type: type[Request]) -> C
     def endpoint(request: dict, visitor: str = "", hub_token: str = "", wait: bool = True) -> dict:
         visitor = visitor if services.identity.valid(visitor) else services.identity.new_visitor()
         try:
-            checked = request_type.model_validate(request)
-            log = services.start(lab, checked, visitor, secret=hub_token or None)
-        except Exception as error:  # translated in one place; an API caller gets the sentence
-            return reply(visitor, error=translate(error))
+            log = services.start(lab, request_type.model_validate(request), visitor, secret=hub_token or None)
+        except (LabError, ValidationError) as error:
+            return refusal(visitor, translate(error))
         if wait:
-            with services.runner.following(log.meta.id):
-                log.wait_finished()
+            with services.runner.following(log.id):
+                for _ in follow(log):
+                    pass
         return reply(visitor, log)
 
     endpoint.__doc__ = f"Run the {lab} lab on a request; fields as /schema describes them."
@@ -90,7 +89,7 @@ def add_endpoints(services: Services) -> None:
             log = services.store.open(run_id, visitor)
         except LabError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return services.runner.stop(log.meta.id)
+        return services.runner.stop(log.id)
 
     def schema(lab: str) -> dict:
         """The JSON schema of a lab's request."""

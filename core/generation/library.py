@@ -24,18 +24,23 @@ class _Turnstile(LogitsProcessor):
 
     def __init__(self, cancelled: Callable[[], bool]) -> None:
         self._cancelled = cancelled
+        self.abandoned = False
         self.go, self.paused = threading.Semaphore(0), threading.Semaphore(0)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self.paused.release()
         self.go.acquire()
-        if self._cancelled():
+        if self.abandoned or self._cancelled():
             raise Stopped("Stopped.")
         return scores
 
 
 class LibraryGenerate:
-    """One call of ``model.generate`` as a lane's work. ``settings`` are the fields of a ``GenerationConfig``."""
+    """One call of ``model.generate`` as a lane's work. ``settings`` are the fields of a ``GenerationConfig``.
+
+    The new ids follow ``input_ids`` and then ``prefix_ids``; an encoder-decoder encodes the first and has begun to
+    decode the second.
+    """
 
     def __init__(
         self,
@@ -43,12 +48,14 @@ class LibraryGenerate:
         input_ids: Sequence[int],
         settings: dict[str, Any],
         *,
+        prefix_ids: Sequence[int] = (),
         seed: int,
         visitor: str,
         cancelled: Callable[[], bool],
     ) -> None:
         self.visitor = visitor
-        self._loaded, self._input_ids, self._settings = loaded, list(input_ids), settings
+        self._loaded, self._settings = loaded, settings
+        self._input_ids, self._prefix_ids = list(input_ids), list(prefix_ids)
         self._turnstile = _Turnstile(cancelled)
         self._random_state = torch.Generator(loaded.device).manual_seed(seed).get_state()
         self._finished = threading.Event()
@@ -58,7 +65,9 @@ class LibraryGenerate:
 
     def step(self) -> bool:
         """Let ``generate()`` go on by one token; True while it has more to do."""
-        own = torch.cuda.default_generators[self._loaded.device.index or 0] if self._on_cuda else torch.default_generator
+        own = (
+            torch.cuda.default_generators[self._loaded.device.index or 0] if self._on_cuda else torch.default_generator
+        )
         outside = own.get_state()
         own.set_state(self._random_state)
         if not self._thread.ident:
@@ -74,9 +83,11 @@ class LibraryGenerate:
         return self._loaded.device.type == "cuda"
 
     def fail(self, error: BaseException) -> None:
-        """Called by the lane when a step raised."""
-        self._error = error
+        """Called by the lane when a step raised or the lane closes; the generating thread ends at its next token."""
+        self._error = self._error or error
+        self._turnstile.abandoned = True
         self._finished.set()
+        self._turnstile.go.release()
 
     def result(self) -> list[int]:
         """Wait for the new ids. Raises what ``generate()`` raised; ``Stopped`` if it was cancelled."""
@@ -88,18 +99,26 @@ class LibraryGenerate:
     def _generate(self) -> None:
         self._turnstile.go.acquire()
         try:
-            ids = torch.tensor([self._input_ids], device=self._loaded.device)
-            stop_strings = self._settings.get("stop_strings")
+            inputs = self._inputs()
             output = self._loaded.model.generate(
-                ids,
+                **inputs,
                 generation_config=GenerationConfig(**self._settings),
                 logits_processor=LogitsProcessorList([self._turnstile]),
-                **({"tokenizer": self._loaded.tokenizer} if stop_strings else {}),
+                tokenizer=self._loaded.tokenizer,
             )
-            skip = 1 if self._loaded.facts.kind == "seq2seq" else len(self._input_ids)
-            self._ids = output[0, skip:].tolist()
-        except Exception as error:  # handed to the thread that waits for the result
+            start = inputs.get("decoder_input_ids", inputs["inputs"])
+            self._ids = output[0, start.shape[1] :].tolist()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the result
             self._error = error
         finally:
             self._finished.set()
             self._turnstile.paused.release()
+
+    def _inputs(self) -> dict[str, Tensor]:
+        """The prompt, and what stands before the first new id: for an encoder-decoder that is the decoder's."""
+        device = self._loaded.device
+        if self._loaded.facts.kind != "seq2seq":
+            return {"inputs": torch.tensor([self._input_ids + self._prefix_ids], device=device)}
+        start = int(self._loaded.model.generation_config.decoder_start_token_id)
+        decoder = torch.tensor([[start, *self._prefix_ids]], device=device)
+        return {"inputs": torch.tensor([self._input_ids], device=device), "decoder_input_ids": decoder}

@@ -16,10 +16,7 @@ def encode_prompt(
 ) -> list[int]:
     """Token ids of the prompt; at least one, and leaving ``room`` tokens of the context. Raises ``BadInput``."""
     tokenizer: Any = loaded.tokenizer
-    if chat:
-        ids = _encode_chat(tokenizer, prompt, system_prompt)
-    else:
-        ids = tokenizer(prompt, verbose=False)["input_ids"]
+    ids = _encode_chat(tokenizer, prompt, system_prompt) if chat else tokenizer(prompt, verbose=False)["input_ids"]
     if not ids:
         raise BadInput("This model's tokenizer makes no token of that prompt.", "Type something else.")
     context = loaded.facts.context
@@ -40,7 +37,9 @@ def _encode_chat(tokenizer: Any, prompt: str, system_prompt: str) -> list[int]:
     try:
         ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     except TemplateError as error:
-        raise BadInput(f"This model's chat template refuses that conversation ({error}).", "Try it without a system prompt.") from error
+        raise BadInput(
+            f"This model's chat template refuses that conversation ({error}).", "Try it without a system prompt."
+        ) from error
     return ids
 
 

@@ -12,6 +12,15 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def summary(self) -> str:
+        """One short line that names a run of this request in a list."""
+        return ""
+
+    @property
+    def paced(self) -> bool:
+        """Whether the run waits for the visitor before each step."""
+        return False
+
 
 def readable(text: str) -> str:
     """Text that can be tokenized and shown; refuses NUL and lone surrogates with what to do about them."""

@@ -70,7 +70,7 @@ def split_stories(text: str) -> list[str]:
 
 def is_held_out(text: str) -> bool:
     """Whether a story belongs to the held-out twentieth."""
-    return int(hashlib.sha1(text.encode("utf-8")).hexdigest(), 16) % 20 == 0
+    return int(hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % 20 == 0
 
 
 def drop_near_duplicates(texts: Iterable[str], held_out: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core.errors import BadInput
 from core.measure.perplexity import LikelihoodReading, likelihood
+from core.training.card import model_card
 from core.training.corpus import Corpus, Mixture, Source, as_conversation, read_corpus
 from core.training.story_tokenizer import TURN_END, encode_document, train_tokenizer
 
@@ -90,7 +91,6 @@ def build_model(recipe: Recipe, pad_token_id: int) -> LlamaForCausalLM:
         bos_token_id=pad_token_id,
         eos_token_id=pad_token_id,
         pad_token_id=pad_token_id,
-        attn_implementation="sdpa",
     )
     return LlamaForCausalLM(config)
 
@@ -138,7 +138,7 @@ def mixture_weights(share: float, chat_share: float) -> dict[str, float]:
 def token_sources(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> list[Source]:
     """Encode every document once; a corpus may lack any of them but the stories."""
     chats = [chat for story in corpus.stories if (chat := as_conversation(story)) is not None]
-    documents = {
+    documents: dict[str, list[list[int]]] = {
         "stories": [encode_document(tokenizer, text) for text in corpus.stories],
         "chats": [tokenizer.apply_chat_template(chat, return_dict=False) for chat in chats],
         "prose": [encode_document(tokenizer, text) for text in corpus.prose],
@@ -155,7 +155,8 @@ class Pretraining:
         self.recipe, self.corpus, self.folder, self.device = recipe, corpus, folder, device
         self.progress = Progress()
         self.tokenizer = train_tokenizer(corpus, recipe.vocab_size, folder / "tokenizer", recipe.context)
-        self.model = build_model(recipe, self.tokenizer.pad_token_id).to(device)
+        self.model = build_model(recipe, self.tokenizer.pad_token_id)
+        self.model.to(torch.device(device))  # type: ignore[arg-type] - the library's decorator hides the signature
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         add_dropout(self.model, recipe.dropout)
         self.optimizers = build_optimizers(self.model, recipe)
@@ -254,14 +255,21 @@ def train(run: Pretraining) -> None:
             reading = run.evaluate(probe)
             tokens = progress.step * recipe.batch * recipe.context
             progress.history.append({"tokens": tokens, "train_loss": loss, "bits_per_byte": reading.bits_per_byte})
-            print(f"held out {reading.nats_per_token:.4f} nats/token  {reading.bits_per_byte:.4f} bits/byte", flush=True)
+            print(
+                f"held out {reading.nats_per_token:.4f} nats/token  {reading.bits_per_byte:.4f} bits/byte", flush=True
+            )
         if progress.step % CHECKPOINT_EVERY == 0:
             run.save_checkpoint()
     run.save_checkpoint()
 
 
-def export(run: Pretraining, out: Path) -> dict[str, Any]:
-    """Write the averaged weights as bf16 safetensors with tokenizer and ``training.json``; return what it says."""
+def hardware(device: str) -> str:
+    """What the training ran on, for the card."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} CPU cores"
+
+
+def export(run: Pretraining, out: Path, title: str) -> dict[str, Any]:
+    """Write the averaged weights as bf16 safetensors, tokenizer, ``training.json`` and card; returns the report."""
     model = run.average.to(torch.bfloat16)
     turn_end = run.tokenizer.convert_tokens_to_ids(TURN_END)
     model.generation_config.eos_token_id = [run.tokenizer.eos_token_id, turn_end]
@@ -275,6 +283,7 @@ def export(run: Pretraining, out: Path) -> dict[str, Any]:
         "steps": run.progress.step,
         "tokens": run.progress.step * run.recipe.batch * run.recipe.context,
         "seconds": round(run.progress.seconds),
+        "hardware": hardware(run.device),
         "parameters": sum(p.numel() for p in model.parameters()),
         "stories": len(run.corpus.stories),
         "near_duplicates_removed": run.corpus.near_duplicates,
@@ -286,6 +295,7 @@ def export(run: Pretraining, out: Path) -> dict[str, Any]:
         "curve": run.progress.history,
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(model_card(title, report), encoding="utf-8")
     return report
 
 
@@ -294,6 +304,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with stories/, modern_prose/, novels.tar.xz")
     parser.add_argument("--out", type=Path, required=True, help="where the finished model goes")
+    parser.add_argument("--title", default="Story LM", help="the model's name in its card and in the picker")
     parser.add_argument("--work", type=Path, help="where the checkpoint is kept (default: OUT.training)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-compile", action="store_true", help="do not use torch.compile")
@@ -313,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = Pretraining(recipe, corpus, work, device=options.device, compiled=compiled)
     print("resumed" if run.resume() else "started", f"at step {run.progress.step} of {recipe.steps}", flush=True)
     train(run)
-    print(json.dumps(export(run, options.out)["held_out"]))
+    print(json.dumps(export(run, options.out, options.title)["held_out"]))
 
 
 if __name__ == "__main__":

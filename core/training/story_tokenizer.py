@@ -1,7 +1,7 @@
 """The bundled language model's tokenizer: byte-level BPE with a start token in front of every text.
 
-``<|endoftext|>`` both starts and ends a document, as in GPT-2. ``<|im_start|>`` and ``<|im_end|>`` mark the turns of the
-chat template, which follows the ChatML convention.
+``<|endoftext|>`` both starts and ends a document, as in GPT-2. ``<|im_start|>`` and ``<|im_end|>`` mark the turns of
+the chat template, which follows the ChatML convention.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def train_tokenizer(corpus: Corpus, vocab_size: int, folder: Path, context: int)
         )
         tokenizer.chat_template = CHAT_TEMPLATE
         tokenizer.save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+    loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+    return loaded
 
 
 def encode_document(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:

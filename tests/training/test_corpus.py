@@ -20,7 +20,7 @@ from core.training.corpus import (
     split_stories,
 )
 
-WORDS = "cat dog sun hat red big ran sat tree boat fish lamp door king milk rain sand wolf book song".split()
+WORDS = """cat dog sun hat red big ran sat tree boat fish lamp door king milk rain sand wolf book song""".split()
 
 
 def story(n: int) -> str:
@@ -41,7 +41,7 @@ def write_corpus(root: Path, stories: int = 60) -> list[str]:
 def test_held_out_is_the_stated_twentieth() -> None:
     texts = [story(n) for n in range(400)]
     held = [t for t in texts if is_held_out(t)]
-    assert held == [t for t in texts if int(hashlib.sha1(t.encode()).hexdigest(), 16) % 20 == 0]
+    assert held == [t for t in texts if int(hashlib.sha1(t.encode(), usedforsecurity=False).hexdigest(), 16) % 20 == 0]
     assert 5 <= len(held) <= 40
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_corpus import write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import BadInput
 from core.training.corpus import read_corpus
 from core.training.pretrain import Pretraining, Recipe, learning_rate_factor, main, mixture_weights
+from tests.training.test_corpus import write_corpus
 
 TINY = Recipe(layers=1, hidden_size=32, intermediate_size=64, heads=2, vocab_size=320, context=32, batch=4, tokens=2560)
 FLAGS = ("layers", "hidden_size", "intermediate_size", "heads", "vocab_size", "context", "batch", "tokens")
@@ -88,5 +88,10 @@ def test_the_command_learns_and_exports_a_model_that_loads(data: Path, tmp_path:
     ids = tokenizer("cat dog")["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(ids[1:]) == "cat dog"
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": "hat"}], add_generation_prompt=True, tokenize=False)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "hat"}], add_generation_prompt=True, tokenize=False
+    )
     assert chat == "<|endoftext|><|im_start|>user\nhat<|im_end|>\n<|im_start|>assistant\n"
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"{report['held_out']['bits_per_byte']:.3f} bits per byte" in card
+    assert f"{report['parameters']:,} parameters" in card

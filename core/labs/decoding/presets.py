@@ -30,7 +30,7 @@ PRESETS = (
     Preset(
         "Greedy loops",
         DecodingRequest(
-            prompt="The little bird said, \"",
+            prompt='The little bird said, "',
             strategies=(Strategy.GREEDY, Strategy.SAMPLING),
             max_new_tokens=128,
             ignore_eos=True,
@@ -79,7 +79,9 @@ PRESETS = (
 LESSON = (
     Experiment(
         "The most probable token, every time",
-        DecodingRequest(strategies=(Strategy.GREEDY,), prompt="The little bird said, \"", max_new_tokens=128, ignore_eos=True),
+        DecodingRequest(
+            strategies=(Strategy.GREEDY,), prompt='The little bird said, "', max_new_tokens=128, ignore_eos=True
+        ),
         "Read on until the text repeats itself; then click a token inside the loop.",
         "Each choice is the best single step, and still the text runs in circles: a phrase that was just used becomes "
         "the most probable thing to say again. Look how the probabilities rise with each round.",
@@ -88,11 +90,18 @@ LESSON = (
         "What temperature does",
         DecodingRequest(strategies=(Strategy.SAMPLING,), temperature=1.6, top_k=0, top_p=1.0),
         "Click a strongly coloured token and follow its bar from raw to temperature.",
-        "Dividing the logits by 1.6 lifts the long tail: no single rare token becomes likely, but all of them together do.",
+        "Dividing the logits by 1.6 lifts the long tail: no single rare token "
+        "becomes likely, but all of them together do.",
     ),
     Experiment(
         "Cutting the tail",
-        DecodingRequest(strategies=(Strategy.TYPICAL, Strategy.TOP_K, Strategy.TOP_P, Strategy.MIN_P), temperature=1.2, top_k=20, min_p=0.08, typical_p=0.9),
+        DecodingRequest(
+            strategies=(Strategy.TYPICAL, Strategy.TOP_K, Strategy.TOP_P, Strategy.MIN_P),
+            temperature=1.2,
+            top_k=20,
+            min_p=0.08,
+            typical_p=0.9,
+        ),
         "Open the same step in each column and compare how many tokens are left.",
         "top-k keeps a fixed number whether the model is sure or not; top-p and min-p follow its certainty.",
     ),
@@ -106,8 +115,8 @@ LESSON = (
             stage_order=(Stage.PENALTIES, Stage.TOP_K, Stage.TOP_P, Stage.MIN_P, Stage.TYPICAL, Stage.TEMPERATURE),
         ),
         "Click a token and move the temperature column in front of top-p.",
-        "top-p before temperature cuts by what the model believes; after it, by the flattened distribution, which needs "
-        "far more tokens to reach the same mass.",
+        "top-p before temperature cuts by what the model believes; after it, by the flattened distribution, which "
+        "needs far more tokens to reach the same mass.",
     ),
     Experiment(
         "Guessing ahead",
@@ -117,7 +126,7 @@ LESSON = (
             max_new_tokens=96,
         ),
         "Compare the two texts, the accepted share and the tokens per second.",
-        "Both columns hold the same tokens: a guess is only kept if the model would have chosen it. The gain depends on "
-        "how many guesses hold.",
+        "Both columns hold the same tokens: a guess is only kept if the model would have chosen it. The gain "
+        "depends on how many guesses hold.",
     ),
 )

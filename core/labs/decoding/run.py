@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
+from core.catalog.catalog import Catalog, Located
 from core.errors import BadInput, Stopped
-from core.events import Done, Event, Metric, Step, Token
-from core.generation.parameters import Strategy
-from core.generation.prompts import encode_prompt, prompt_tokens
+from core.events import Done, Event, Progress, Step, Token
+from core.generation.parameters import STRATEGY_TITLES, Strategy
+from core.generation.prompts import encode_prompt, shown_tokens
 from core.labs.decoding.check import check_column
 from core.labs.decoding.columns import ColumnJob, column_events
 from core.labs.decoding.facts import model_facts
 from core.labs.decoding.request import PROMPT_LOOKUP, DecodingRequest
+from core.labs.decoding.script import Kind
+from core.labs.decoding.script import script as write_script
+from core.labs.decoding.summary import Summary
 from core.runtime.loading import LoadedModel
 from core.runtime.pool import ModelSpec, Pool
 from core.runtime.runner import RunContext
@@ -35,13 +38,17 @@ def run(request: DecodingRequest, pool: Pool, context: RunContext) -> Iterator[E
             spec = ModelSpec(base=name)
             return leases.enter_context(pool.lease(spec, token=context.secret, cancelled=context.cancelled))
 
+        yield Progress(done=0, note=f"Getting {request.model} ready")
         loaded = lease(request.model)
-        refuse_unsuitable(request, loaded)
-        draft = None
-        if Strategy.SPECULATIVE in request.strategies and request.draft != PROMPT_LOOKUP:
-            draft = lease(request.draft)
+        _refuse_unsuitable(request, loaded)
+        drafts = Strategy.SPECULATIVE in request.strategies and request.draft != PROMPT_LOOKUP
+        draft = lease(request.draft) if drafts else None
         prompt_ids = encode_prompt(
-            loaded, request.prompt, chat=request.chat, system_prompt=request.system_prompt, room=len(request.forced_ids) + 1
+            loaded,
+            request.prompt,
+            chat=request.chat,
+            system_prompt=request.system_prompt,
+            room=len(request.forced_ids) + 1,
         )
         yield _start(request, loaded, prompt_ids)
         jobs = [
@@ -49,11 +56,110 @@ def run(request: DecodingRequest, pool: Pool, context: RunContext) -> Iterator[E
             for i, strategy in enumerate(request.strategies)
         ]
         summary = Summary(request, prompt_ids)
-        events = in_turns(jobs, context) if request.by_hand else side_by_side(jobs)
-        for event in events:
+        for event in _in_turns(jobs, context) if request.by_hand else _side_by_side(jobs):
             summary.add(event)
             yield event
         if request.check and not context.cancelled():
-            for job in jobs:
-                yield check_column(job, summary.ids(job.index))
+            yield from (check_column(job, summary.ids(job.index)) for job in jobs)
         yield Done(reason="stopped" if context.cancelled() else "finished", result=summary.result())
+
+
+def _refuse_unsuitable(request: DecodingRequest, loaded: LoadedModel) -> None:
+    facts = loaded.facts
+    if facts.kind == "encoder":
+        raise BadInput(f"{facts.title} is an encoder: it reads text and writes none.", "Choose a model that decodes.")
+    wrong = [STRATEGY_TITLES[s] for s in request.strategies if s in CAUSAL_ONLY]
+    if facts.kind == "seq2seq" and wrong:
+        raise BadInput(
+            f"{facts.title} is an encoder-decoder; {' and '.join(wrong)} is for causal models.",
+            "Use greedy, sampling or beam search with it.",
+        )
+
+
+def _start(request: DecodingRequest, loaded: LoadedModel, prompt_ids: list[int]) -> Step:
+    columns = [{"strategy": s.value, "title": request.title(s)} for s in request.strategies]
+    values = {
+        "prompt": shown_tokens(loaded, prompt_ids),
+        "columns": columns,
+        "facts": model_facts(loaded),
+        "by_hand": request.by_hand,
+    }
+    return Step(name="start", index=0, values=values)
+
+
+def _side_by_side(jobs: list[ColumnJob]) -> Iterator[Event]:
+    """All columns at once, each on its own thread; events in the order in which they come.
+
+    The first error ends the run; a reader that leaves ends the columns at their next token.
+    """
+    events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def work(job: ColumnJob) -> None:
+        try:
+            for event in column_events(replace(job, cancelled=lambda: left.is_set() or job.cancelled())):
+                events.put(event)
+        except BaseException as error:  # noqa: BLE001 - raised again where the run can see it
+            events.put(error)
+        finally:
+            events.put(None)
+
+    for job in jobs:
+        threading.Thread(target=work, args=(job,), name=f"column-{job.index}", daemon=True).start()
+    going = len(jobs)
+    try:
+        while going:
+            item = events.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                going -= 1
+            else:
+                yield item
+    finally:
+        left.set()
+
+
+def _in_turns(jobs: list[ColumnJob], context: RunContext) -> Iterator[Event]:
+    """One step of each column for each turn that the visitor gives."""
+    going = [column_events(job) for job in jobs]
+    while going:
+        if context.would_wait():
+            yield Step(name="waiting", index=0, values={"on": True})
+        with suppress(Stopped):  # the columns see it themselves and end with what they have
+            context.wait_for_turn()
+        for column in list(going):
+            for event in column:
+                yield event
+                if (isinstance(event, Token) and not event.forced) or (
+                    isinstance(event, Step) and event.name == "beam_best"
+                ):
+                    break
+            else:
+                going.remove(column)
+        yield Step(name="waiting", index=0, values={"on": False})
+
+
+def script(request: DecodingRequest, pool: Pool, catalog: Catalog, token: str | None = None) -> str:
+    """A plain Python script that gives the same ids without Benchtop; run it in the repository's folder."""
+    located = catalog.locate(request.model, token)
+    placement = pool.plan(ModelSpec(base=request.model), token)
+    kind: Kind = "seq2seq" if located.facts.kind == "seq2seq" else "causal"
+    drafts = Strategy.SPECULATIVE in request.strategies and request.draft != PROMPT_LOOKUP
+    draft = _name_in_script(catalog.locate(request.draft, token)) if drafts else None
+    return write_script(
+        request, _name_in_script(located), placement.dtype, kind=kind, draft_path=draft, device=placement.device
+    )
+
+
+def _name_in_script(located: Located) -> str:
+    if located.source == "bundled":
+        return f"assets/models/{located.name}"
+    return located.name if located.source == "hub" else str(located.path)
+
+
+def warm_up(pool: Pool) -> None:
+    """Import what a run needs, load the bundled model, and take one step with it."""
+    request = DecodingRequest(strategies=tuple(Strategy)[:1], max_new_tokens=1)
+    for _ in run(request, pool, RunContext("warm-up", "")):
+        pass

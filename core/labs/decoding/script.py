@@ -1,0 +1,357 @@
+"""A decoding run as a Python script of its own: plain transformers, no Benchtop, the same ids.
+
+Promises: the text is a function of the request and the names alone; whatever a visitor typed appears only as a Python
+literal; for the same seed on the same machine in the same number format the script finds the ids of the run. What
+``model.generate`` can do is left to it, with every setting spelled out; contrastive search and a changed order of the
+sampling stages are written out as the loop they are. The script ends with one JSON line per strategy,
+``{"strategy": ..., "ids": [...]}``: the new ids, without the prompt's and the forced ones.
+
+Not here: loading a model or running anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import BadInput
+from core.generation.parameters import DEFAULT_ORDER, SAMPLING_STRATEGIES, STRATEGY_TITLES, Stage, Strategy
+from core.labs.decoding.request import DecodingRequest
+
+Kind = Literal["causal", "seq2seq"]
+PROMPT_LOOKUP = "prompt lookup"
+DTYPES = ("float32", "bfloat16", "float16")
+CAUSAL_ONLY = (Strategy.CONTRASTIVE, Strategy.SPECULATIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A request with what the script must know of the model; the questions that the parts ask."""
+
+    request: DecodingRequest
+    model: str
+    dtype: str
+    kind: Kind
+    draft: str
+    device: str
+
+    @property
+    def auto_class(self) -> str:
+        return "AutoModelForCausalLM" if self.kind == "causal" else "AutoModelForSeq2SeqLM"
+
+    def looped(self, strategy: Strategy) -> bool:
+        """Whether ``generate`` cannot do it: contrastive search, or stages in another order."""
+        reordered = strategy in SAMPLING_STRATEGIES and self.request.stage_order != DEFAULT_ORDER
+        return reordered or strategy is Strategy.CONTRASTIVE
+
+    @property
+    def loops(self) -> bool:
+        return any(self.looped(strategy) for strategy in self.request.strategies)
+
+    @property
+    def generates(self) -> bool:
+        return not all(self.looped(strategy) for strategy in self.request.strategies)
+
+    @property
+    def samples(self) -> bool:
+        return any(strategy in SAMPLING_STRATEGIES for strategy in self.request.strategies)
+
+    @property
+    def assistant(self) -> bool:
+        return Strategy.SPECULATIVE in self.request.strategies and self.request.draft != PROMPT_LOOKUP
+
+
+def script(
+    request: DecodingRequest,
+    model_path: str,
+    dtype: str,
+    *,
+    kind: Kind = "causal",
+    draft_path: str | None = None,
+    device: str = "cpu",
+) -> str:
+    """The script's text. ``model_path`` and ``draft_path`` are what ``from_pretrained`` is to be given.
+
+    Raises ``BadInput`` for a strategy that an encoder-decoder does not have, or for an unknown dtype.
+    """
+    if dtype not in DTYPES:
+        raise BadInput(f"{dtype!r} is no number format of a script.", f"Use one of {', '.join(DTYPES)}.")
+    for strategy in request.strategies:
+        if kind == "seq2seq" and strategy in CAUSAL_ONLY:
+            raise BadInput(f"{STRATEGY_TITLES[strategy]} needs a causal model.", "Choose another strategy.")
+    plan = _Plan(request, model_path, dtype, kind, draft_path or request.draft, device)
+    calls = [_call(plan, strategy) for strategy in request.strategies]
+    setting_up = [_imports(plan, calls), _constants(plan), _loading(plan), _prompt(plan), *_functions(plan)]
+    parts = [*setting_up, "\nresults = {}", *calls, _OUTPUT]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _imports(plan: _Plan, calls: list[str]) -> str:
+    names = {plan.auto_class, "AutoTokenizer", "GenerationConfig"}
+    names |= {name for name in _PROCESSORS if any(name in call for call in calls)}
+    lines = [
+        '"""Decodes one prompt with plain transformers; ends with a JSON line of token ids for each strategy."""',
+        "",
+        "import json",
+        "",
+        "import torch",
+    ]
+    one_line = f"from transformers import {', '.join(sorted(names))}"
+    if len(one_line) > 100:
+        one_line = "from transformers import (\n" + "".join(f"    {name},\n" for name in sorted(names)) + ")"
+    return "\n".join([*lines, one_line])
+
+
+def _constants(plan: _Plan) -> str:
+    request = plan.request
+    values: list[tuple[str, object, bool]] = [
+        ("MODEL", plan.model, True),
+        ("DRAFT_MODEL", plan.draft, plan.assistant),
+        ("PROMPT", request.prompt, True),
+        ("SYSTEM_PROMPT", request.system_prompt, request.chat and bool(request.system_prompt.strip())),
+        ("FORCED_IDS", list(request.forced_ids), bool(request.forced_ids)),
+        ("MAX_NEW_TOKENS", request.max_new_tokens, True),
+        ("STOP_STRINGS", list(request.stop_strings), bool(request.stop_strings)),
+        ("SEED", request.seed, plan.samples),
+    ]
+    return "\n".join(f"{name} = {value!r}" for name, value, wanted in values if wanted)
+
+
+def _loading(plan: _Plan) -> str:
+    place = "" if plan.device == "cpu" else f".to({plan.device!r})"
+    model = f"{plan.auto_class}.from_pretrained(%s, dtype=torch.{plan.dtype}){place}.eval()"
+    lines = ["tokenizer = AutoTokenizer.from_pretrained(MODEL)", "model = " + model % "MODEL"]
+    if plan.assistant:
+        lines += [
+            "draft_model = " + model % "DRAFT_MODEL",
+            f"draft_model.generation_config.num_assistant_tokens = {plan.request.draft_tokens}",
+            'draft_model.generation_config.num_assistant_tokens_schedule = "constant"',
+        ]
+    if plan.request.ignore_eos:
+        lines += ["", "END = None  # go on past the model's own end token"]
+    else:
+        lines += ["", "END = model.generation_config.eos_token_id"]
+    if plan.kind == "seq2seq":
+        lines.append("START = model.generation_config.decoder_start_token_id")
+    lines.append(
+        "model.generation_config = GenerationConfig()  # no default of the checkpoint fills what is not set below"
+    )
+    return "\n".join(lines)
+
+
+def _prompt(plan: _Plan) -> str:
+    lines = ['prompt_ids = tokenizer(PROMPT)["input_ids"]']
+    if plan.request.chat:
+        system = bool(plan.request.system_prompt.strip())
+        lines = [
+            "messages = [",
+            *(['    {"role": "system", "content": SYSTEM_PROMPT},'] if system else []),
+            '    {"role": "user", "content": PROMPT},',
+            "]",
+            "prompt_ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)",
+        ]
+    forced = " + FORCED_IDS" if plan.request.forced_ids else ""
+    if plan.kind == "seq2seq":
+        lines.append(f"start_ids = [START]{forced}  # the decoder goes on from these")
+    else:
+        lines.append(f"start_ids = prompt_ids{forced}")
+    lines += [
+        'context = getattr(model.config, "max_position_embeddings", None)',
+        "limit = min(MAX_NEW_TOKENS, context - len(start_ids)) if context else MAX_NEW_TOKENS",
+    ]
+    return "\n".join(lines)
+
+
+def _functions(plan: _Plan) -> list[str]:
+    """The functions that the calls need, in reading order."""
+    request = plan.request
+    parts = [_ROW]
+    if plan.generates:
+        parts.append(_generate(plan))
+    if Strategy.SPECULATIVE in request.strategies and request.stop_strings:
+        parts.append(_UNTIL_STOP)
+    if plan.loops:
+        ended = _ENDED if request.stop_strings else _ENDED.replace(_STOP_CLAUSE, "")
+        parts.append(ended)
+    if any(plan.looped(strategy) for strategy in SAMPLING_STRATEGIES if strategy in request.strategies):
+        parts.append(_SAMPLE.replace("FORWARD", _FORWARD[plan.kind]).replace("    ENCODE\n", _ENCODE[plan.kind]))
+    if Strategy.CONTRASTIVE in request.strategies:
+        parts.append(_CONTRASTIVE)
+    return ["\n" + part.strip("\n") + "\n" for part in parts]
+
+
+def _generate(plan: _Plan) -> str:
+    request = plan.request
+    tokenizer = ", tokenizer=tokenizer" if request.stop_strings else ""
+    stop = "        stop_strings=STOP_STRINGS,\n" if request.stop_strings else ""
+    inputs = "row(start_ids)" if plan.kind == "causal" else "row(prompt_ids), decoder_input_ids=row(start_ids)"
+    assistant = "assistant=None, " if plan.assistant else ""
+    passed = ", assistant_model=assistant" if plan.assistant else ""
+    penalties = (
+        f"        repetition_penalty={request.repetition_penalty!r},\n"
+        f"        no_repeat_ngram_size={request.no_repeat_ngram_size!r},\n"
+    )
+    return (
+        f"def generate({assistant}**settings):\n"
+        '    """The new ids that model.generate() finds with these settings and those shared by all."""\n'
+        f"    shared = dict(\n        max_new_tokens=limit,\n        eos_token_id=END,\n{penalties}{stop}    )\n"
+        "    config = GenerationConfig(**shared | settings)\n"
+        "    with torch.no_grad():\n"
+        f"        output = model.generate({inputs}, generation_config=config{tokenizer}{passed})\n"
+        "    return output[0, len(start_ids) :].tolist()"
+    )
+
+
+def _call(plan: _Plan, strategy: Strategy) -> str:
+    """The lines that fill ``results`` for one strategy."""
+    request = plan.request
+    comment = f"# {STRATEGY_TITLES[strategy]}\n"
+    target = f'results["{strategy.value}"] = '
+    if strategy is Strategy.GREEDY:
+        return f"{comment}{target}generate(do_sample=False)"
+    if strategy in SAMPLING_STRATEGIES:
+        seed = "torch.manual_seed(SEED)\n"
+        drawn = _stages(plan, strategy) if plan.looped(strategy) else _sampling(plan, strategy)
+        return comment + seed + target + drawn
+    if strategy is Strategy.BEAM:
+        return (
+            f"{comment}{target}generate(\n    do_sample=False, num_beams={request.num_beams!r}, "
+            f"length_penalty={request.length_penalty!r}, early_stopping=False\n)"
+        )
+    if strategy is Strategy.CONTRASTIVE:
+        call = f"contrastive_search(\n    k={request.contrastive_k!r}, alpha={request.penalty_alpha!r}, penalties="
+        return f"{comment}{target}{call}{_processors(plan, strategy, (Stage.PENALTIES,), '    ')}\n)"
+    return comment + target + _speculative(plan)
+
+
+def _sampling(plan: _Plan, strategy: Strategy) -> str:
+    """A call of generate with all sampling settings, those that are off included."""
+    chosen = plan.request.sampling(strategy)
+    names = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+    settings = "".join(f"    {name}={getattr(chosen, name)!r},\n" for name in names)
+    return f"generate(\n    do_sample=True,\n{settings})"
+
+
+def _stages(plan: _Plan, strategy: Strategy) -> str:
+    """A call of the sampling loop with the stages in the order asked for."""
+    return f"sample({_processors(plan, strategy, plan.request.stage_order, '')})"
+
+
+def _processors(plan: _Plan, strategy: Strategy, order: tuple[Stage, ...], indent: str) -> str:
+    """The transformers processors of these stages; a stage at its neutral value does nothing and is left out."""
+    chosen = plan.request.sampling(strategy)
+    penalties = []
+    if chosen.repetition_penalty != 1.0:
+        penalties.append(f"RepetitionPenaltyLogitsProcessor({chosen.repetition_penalty!r})")
+    if chosen.no_repeat_ngram_size:
+        penalties.append(f"NoRepeatNGramLogitsProcessor({chosen.no_repeat_ngram_size!r})")
+    stages: dict[Stage, list[str]] = {
+        Stage.PENALTIES: penalties,
+        Stage.TEMPERATURE: _unless(chosen.temperature == 1.0, f"TemperatureLogitsWarper({chosen.temperature!r})"),
+        Stage.TOP_K: _unless(chosen.top_k == 0, f"TopKLogitsWarper({chosen.top_k!r})"),
+        Stage.TOP_P: _unless(chosen.top_p == 1.0, f"TopPLogitsWarper({chosen.top_p!r})"),
+        Stage.MIN_P: _unless(chosen.min_p == 0.0, f"MinPLogitsWarper({chosen.min_p!r})"),
+        Stage.TYPICAL: _unless(chosen.typical_p == 1.0, f"TypicalLogitsWarper({chosen.typical_p!r})"),
+    }
+    lines = [f"{indent}    {processor},\n" for stage in order for processor in stages[stage]]
+    return f"LogitsProcessorList([\n{''.join(lines)}{indent}])" if lines else "LogitsProcessorList()"
+
+
+def _unless(neutral: bool, processor: str) -> list[str]:
+    return [] if neutral else [processor]
+
+
+def _speculative(plan: _Plan) -> str:
+    """Greedy with drafts. A block of accepted tokens may run past a stop string, so that is cut off afterwards."""
+    if plan.assistant:
+        call = "generate(draft_model, do_sample=False"
+    else:
+        call = f"generate(do_sample=False, prompt_lookup_num_tokens={plan.request.draft_tokens!r}"
+    if plan.request.stop_strings:
+        return f"until_stop({call}, stop_strings=None))"
+    return call + ")"
+
+
+_PROCESSORS = (
+    "LogitsProcessorList",
+    "RepetitionPenaltyLogitsProcessor",
+    "NoRepeatNGramLogitsProcessor",
+    "TemperatureLogitsWarper",
+    "TopKLogitsWarper",
+    "TopPLogitsWarper",
+    "MinPLogitsWarper",
+    "TypicalLogitsWarper",
+)
+
+_ROW = '''
+def row(ids):
+    """Token ids as a batch of one."""
+    return torch.tensor([ids], device=model.device)
+'''
+
+_UNTIL_STOP = '''
+def until_stop(ids):
+    """The ids up to the token that completes a stop string."""
+    for end in range(1, len(ids) + 1):
+        if any(stop in tokenizer.decode(ids[:end]) for stop in STOP_STRINGS):
+            return ids[:end]
+    return ids
+'''
+
+_STOP_CLAUSE = " or any(stop in tokenizer.decode(new) for stop in STOP_STRINGS)"
+_ENDED = f'''
+def ended(new):
+    """Whether the text ends with these new ids."""
+    ends = END if isinstance(END, list) else [END]
+    return len(new) == limit or new[-1] in ends{_STOP_CLAUSE}
+'''
+
+_FORWARD = {
+    "causal": "model(row(tokens), past_key_values=cache)",
+    "seq2seq": "model(encoder_outputs=encoded, decoder_input_ids=row(tokens), past_key_values=cache)",
+}
+_ENCODE = {"causal": "", "seq2seq": "    encoded = model.get_encoder()(row(prompt_ids))\n"}
+
+_SAMPLE = '''
+@torch.no_grad()
+def sample(stages):
+    """Draw token after token; the stages turn logits into the distribution, in the order of the list."""
+    new, tokens, cache = [], start_ids, None
+    ENCODE
+    while True:
+        out = FORWARD
+        scores = stages(row(start_ids + new), out.logits[:, -1].float())
+        new.append(int(torch.multinomial(scores.softmax(dim=-1), num_samples=1)))
+        if ended(new):
+            return new
+        tokens, cache = new[-1:], out.past_key_values
+'''
+
+_CONTRASTIVE = '''
+@torch.no_grad()
+def contrastive_search(k, alpha, penalties):
+    """Of the k most probable tokens, the one that is probable and unlike all that came before (Su et al. 2022)."""
+    new = []
+    out = model(row(start_ids), use_cache=True, output_hidden_states=True)
+    logits, context, cache = out.logits[:, -1], out.hidden_states[-1][0], out.past_key_values
+    while True:
+        scores = penalties(row(start_ids + new), logits.float())
+        probabilities, candidates = scores.softmax(dim=-1)[0].topk(k)
+        cache.batch_repeat_interleave(k)
+        out = model(candidates[:, None], past_key_values=cache, output_hidden_states=True)
+        states = out.hidden_states[-1][:, -1]
+        alike = torch.cosine_similarity(states[:, None].float(), context[None].float(), dim=-1).amax(dim=1)
+        best = ((1 - alpha) * probabilities - alpha * alike).argmax()
+        new.append(int(candidates[best]))
+        if ended(new):
+            return new
+        cache.batch_select_indices(best[None])
+        logits, context = out.logits[best, -1][None], torch.cat([context, states[best][None]])
+'''
+
+_OUTPUT = """
+for strategy, ids in results.items():
+    print(f"--- {strategy}\\n{tokenizer.decode(start_ids + ids, skip_special_tokens=True)}\\n")
+for strategy, ids in results.items():
+    print(json.dumps({"strategy": strategy, "ids": ids}))
+"""

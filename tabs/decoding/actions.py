@@ -1,0 +1,129 @@
+"""What the Decoding lab's events do: each takes plain values, asks the services, and returns values for widgets.
+
+Widgets and wiring are in ``tabs.decoding``; decoding itself is in ``core.labs.decoding``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from core.generation.parameters import Stage
+from core.labs.decoding.history import branch_request, microscope_request
+from core.labs.decoding.request import DecodingRequest
+from core.runtime.runs import Parent, RunLog
+from core.services import Services
+from tabs.widgets.access import Reader
+
+LAB = "decoding"
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the lab shows of one run: values for the run view, the branch tree and the code panel."""
+
+    run: str
+    stream: dict[str, Any]
+    tree: dict[str, Any] | None
+    request: DecodingRequest
+
+
+class Actions:
+    """The lab's actions for one page's services. Every method may raise ``LabError``."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def reader(self, visitor: str, share: str | None) -> Reader:
+        return Reader(self._services, visitor, share)
+
+    def start(self, request: DecodingRequest, visitor: str, *, replacing: str | None, hub_token: str) -> Shown:
+        """Start a run, and stop the one that the page showed until now if it is this visitor's and still going."""
+        self.stop(visitor, replacing)
+        log = self._services.start(LAB, request, visitor, secret=hub_token or None)
+        return self.show(self.reader(visitor, None), log)
+
+    def stop(self, visitor: str, run: str | None) -> None:
+        """Stop a run of the visitor's at its next token."""
+        if run:
+            self._services.runner.stop(run, visitor)
+
+    def advance(self, visitor: str, run: str, steps: int | None) -> None:
+        """By hand: one more token, or (None) all the rest."""
+        self._services.runner.advance(run, steps, visitor)
+
+    def show(self, reader: Reader, log: RunLog) -> Shown:
+        """What the page needs to show a run."""
+        request = DecodingRequest.model_validate(log.meta.request)
+        return Shown(log.id, reader.stream(log), self._tree(log), request)
+
+    def reopen(self, reader: Reader, run: str | None) -> Shown | None:
+        """The run that a reloaded page shows: the shared one, else ``run``; None if there is none any more."""
+        if reader.share:
+            return self.show(reader, self._services.store.open_shared(reader.share))
+        return self.show(reader, reader.open(run)) if run else None
+
+    def microscope(
+        self, reader: Reader, run: str, column: int, index: int, order: list[str] | None, hub_token: str
+    ) -> dict[str, Any]:
+        """One token's step under the lens, in the run's own order of stages or another."""
+        log = reader.open(run)
+        request = DecodingRequest.model_validate(log.meta.request)
+        stages = tuple(Stage(name) for name in order) if order else None
+        asked = microscope_request(request, log.read(), column, index, stages)
+        view = self._services.lab(LAB).microscope(
+            asked, self._services.pool, visitor=reader.visitor, token=hub_token or None
+        )
+        return {**view, "run": run, "column": column, "index": index}
+
+    def branch(
+        self, reader: Reader, run: str, column: int, index: int, token_id: int, text: str, hub_token: str
+    ) -> Shown:
+        """Go on from another candidate: a run of its own, whose parent is the one that is shown."""
+        log = reader.open(run)
+        request = DecodingRequest.model_validate(log.meta.request)
+        branch = branch_request(request, log.read(), column, index, token_id)
+        parent = Parent(run=run, column=column, index=index, token=text)
+        started = self._services.start(LAB, branch, reader.visitor, parent=parent, secret=hub_token or None)
+        return self.show(reader, started)
+
+    def share(self, visitor: str, run: str | None) -> str | None:
+        """A read-only token for the run that is shown; None when nothing is."""
+        return self._services.store.share(run, visitor) if run else None
+
+    def shared_request(self, token: str) -> DecodingRequest:
+        """The inputs of a shared run."""
+        return DecodingRequest.model_validate(self._services.store.open_shared(token).meta.request)
+
+    async def described(self, reader: Reader, run: str) -> tuple[dict[str, Any] | None, str | None]:
+        """The model's facts and the run's script, once the model is in memory; nothing if the run ends before."""
+        log = reader.open(run)
+        while True:
+            over = log.finished
+            facts = next((r["values"]["facts"] for r in log.read(limit=3) if r.get("name") == "start"), None)
+            if facts is not None:
+                request = DecodingRequest.model_validate(log.meta.request)
+                services = self._services
+                write = services.lab(LAB).script
+                return facts, await asyncio.to_thread(write, request, services.pool, services.catalog)
+            if over:
+                return None, None
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _tree(self, log: RunLog) -> dict[str, Any] | None:
+        family = self._services.store.family(log)
+        if len(family) < 2:
+            return None
+        nodes = [
+            {
+                "run": meta.id,
+                "parent": meta.parent.run if meta.parent else None,
+                "label": f"“{meta.parent.token}” at {meta.parent.index + 1}" if meta.parent else "the first run",
+                "title": meta.title,
+                "status": meta.status,
+            }
+            for meta in family
+        ]
+        return {"root": family[0].id, "current": log.id, "nodes": nodes}
