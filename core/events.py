@@ -1,8 +1,9 @@
 """What a run says: typed events, one JSON object each.
 
-A run's log is a list of records ``{"seq": 0, "at": 0.012, "kind": "token", ...fields of the event}``; ``seq`` counts from
-zero without gaps, ``at`` is seconds since the run was made. Events are plain values: they pickle, compare, and survive
-``parse(dump(event))`` unchanged. The last event of a finished run is a ``Done`` or a ``Failed``, and there is one of them.
+A run's log is a list of records ``{"seq": 0, "at": 0.012, "kind": "token", ...fields of the event}``; ``seq`` counts
+from zero without gaps, ``at`` is seconds since the run was made. Events are plain values: they pickle, compare, and
+survive ``parse(dump(event))`` unchanged. The last event of a finished run is a ``Done`` or a ``Failed``, and there is
+one of them.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Done(_Event):
 
 
 class Failed(_Event):
-    """The run ended in an error: what happened and what to do, as the visitor reads it. The log file keeps the cause."""
+    """The run ended in an error: what happened and what to do, as the visitor reads it. ``error.log`` has the cause."""
 
     kind: Literal["failed"] = "failed"
     error: str

@@ -87,8 +87,10 @@ class Services:
         )
 
     def warm_up(self) -> None:
-        """Import what the labs run on, load the bundled model. Never raises: ``status`` says how it went."""
+        """Tidy the runs' folder, import what the labs run on, load the bundled model. Never raises: see ``status``."""
         try:
+            self.store.recover()
+            self.store.prune()
             for name in LABS:
                 self.lab(name).warm_up(self.pool)
             self.readiness = "ready"

@@ -10,6 +10,7 @@ import socket
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,8 +30,12 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=7860, ge=0, le=65535, description="Port to listen on.")
     model_roots: tuple[Path, ...] = Field(default=(), description="Folders below which local models may lie.")
-    memory_budget: int | None = Field(default=None, gt=0, description="Bytes for models on each device; measured if unset.")
-    follower_grace: float = Field(default=10.0, ge=0, description="Seconds an interactive run lives without a follower.")
+    memory_budget: int | None = Field(
+        default=None, gt=0, description="Bytes for models on each device; measured if unset."
+    )
+    follower_grace: float = Field(
+        default=10.0, ge=0, description="Seconds an interactive run lives without a follower."
+    )
     runs_per_visitor: int = Field(default=4, ge=1, description="Interactive runs one visitor may have going.")
     runs_in_all: int = Field(default=64, ge=1, description="Interactive runs going at one time.")
     run_days: float = Field(default=30.0, gt=0, description="Days after which a finished run is deleted.")
@@ -49,18 +54,48 @@ class Settings(BaseModel):
         }
         values: dict[str, object] = dict(given)
         if "model_roots" in given:
-            values["model_roots"] = tuple(Path(p) for p in given["model_roots"].split(os.pathsep))
+            roots = given["model_roots"].split(os.pathsep)  # an empty entry would mean the working directory
+            values["model_roots"] = tuple(Path(root).expanduser() for root in roots if root.strip())
+        if "home" in given:
+            values["home"] = Path(given["home"]).expanduser()  # no shell has done so for a .env file or a service
         if env.get("SPACE_ID"):
             values = {"public": True, "host": "0.0.0.0", **values}  # noqa: S104 - a Space is reached from outside
+        for name, gradio in (("host", "GRADIO_SERVER_NAME"), ("port", "GRADIO_SERVER_PORT")):
+            if env.get(gradio) and name not in given:  # a Space, and whoever knows Gradio, says it this way
+                values[name] = env[gradio]
         if env.get("HF_HUB_OFFLINE", env.get("TRANSFORMERS_OFFLINE", "")).upper() in ("1", "TRUE", "YES", "ON"):
             values.setdefault("offline", True)
         return cls.model_validate(values)
 
 
-def hub_answers(endpoint: str, timeout: float = 0.4) -> bool:
-    """Whether a TCP connection to the Hub opens within ``timeout`` seconds, name look-up included."""
+def free_port(host: str, port: int) -> int:
+    """``port`` if nothing listens there, or any free one for 0. Raises ``OSError`` with a sentence otherwise."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":  # elsewhere this option would let two servers share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise OSError(
+                f"Benchtop cannot listen on {host} port {port} ({error.strerror}). Set BENCHTOP_PORT to another port, "
+                "or close the program that uses it."
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def first_hop(endpoint: str) -> tuple[str, int]:
+    """Host and port that a request to the Hub connects to first: the proxy's where the system names one."""
     parts = urlsplit(endpoint)
-    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def hub_answers(endpoint: str, timeout: float = 0.4) -> bool:
+    """Whether a TCP connection to the Hub, or the proxy before it, opens in time, name look-up included."""
+    address = first_hop(endpoint)
     opened: list[bool] = []
 
     def attempt() -> None:

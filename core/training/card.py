@@ -65,12 +65,11 @@ def model_card(title: str, report: dict[str, Any]) -> str:
         for point in _thin(report["curve"], CURVE_ROWS)
     )
     return CARD.format(
-        **report["recipe"] | report["held_out"] | report,
+        **report["recipe"] | report["held_out"] | report | {"curve": "\n".join(rows)},
         title=title,
         millions=report["tokens"] / 1e6,
         took=report["seconds"] / 60,
         flags=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in report["recipe"].items()),
-        curve="\n".join(rows),
     )
 
 

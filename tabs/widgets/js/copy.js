@@ -1,0 +1,47 @@
+// The copy button. Where the clipboard is refused (a frame, plain http) the link is shown selected, to copy by hand.
+const bench = window.benchtop;
+const [button, field, note] = ["button", "input", "span"].map((tag) => element.querySelector(tag));
+let clearing = 0;
+
+const say = (words) => {
+  note.textContent = words;
+  clearTimeout(clearing);
+  clearing = setTimeout(() => { note.textContent = ""; }, 6000);
+};
+const byHand = (url) => {
+  field.hidden = false;
+  field.value = url;
+  field.focus();
+  field.select();
+  let copied = false;
+  try { copied = document.execCommand("copy"); } catch { copied = false; }
+  if (copied) field.hidden = true;
+  say(copied ? "Copied" : "Press Ctrl+C (or ⌘C) to copy");
+};
+const copy = async (url) => {
+  try {
+    await navigator.clipboard.writeText(url);
+    field.hidden = true;
+    say("Copied");
+  } catch {
+    byHand(url);
+  }
+};
+
+button.addEventListener("click", () => {
+  if (bench.isLong(LAB)) {
+    say("Making a link…");
+    trigger("make_link");
+  } else {
+    copy(bench.address(LAB).href);
+  }
+});
+watch("value", () => {
+  const value = props.value;
+  if (!value) return;
+  if (!value.run) { say("This is too long for a link: press Run first, then copy."); return; }
+  const url = new URL(bench.root());
+  url.searchParams.set("tab", LAB);
+  url.searchParams.set("run", value.run);
+  copy(url.href);
+});
