@@ -131,7 +131,7 @@ def t5() -> T5ForConditionalGeneration:
         d_ff=48,
         num_layers=2,
         num_heads=4,
-        initializer_factor=4.0,
+        initializer_factor=2.0,
         decoder_start_token_id=END,
         pad_token_id=END,
         eos_token_id=1,

@@ -99,7 +99,8 @@ class ViewsPage:
         app, self.url, _ = self.demo.launch(
             prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(services)
         )  # type: ignore[arg-type]
-        self.cut: Event = add_routes(app, services, {"decoding": reduce})  # type: ignore[arg-type]
+        self.cut = Event()  # while it is set, every stream breaks off
+        add_routes(app, services, {"decoding": reduce}, self.cut)  # type: ignore[arg-type]
 
     def _build(self) -> gr.Blocks:
         with gr.Blocks(fill_width=True, analytics_enabled=False) as demo, gr.Column(elem_classes=["bt-lab"]):

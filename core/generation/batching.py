@@ -215,6 +215,8 @@ class SoloRow:
         state = self._state
         if state is None:
             state = self._stepper.prefill(torch.tensor([self._source]))
+            if state.length < self._ids.shape[1]:  # what an encoder-decoder has written already
+                self._stepper.score(state, self._ids[:, state.length :])
         else:
             state = self._stepper.advance(state, self._ids[:, -1:])
         self._state = state

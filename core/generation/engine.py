@@ -30,10 +30,13 @@ def generate(
     sampling: SamplingParameters,
     stop: StopConditions,
     *,
+    prefix_ids: Sequence[int] = (),
     visitor: str,
     cancelled: Callable[[], bool],
 ) -> Iterator[TokenReading]:
-    """The tokens that follow ``prompt_ids``. Nothing runs before the first is asked for.
+    """The tokens that follow ``prompt_ids`` and ``prefix_ids``. Nothing runs before the first is asked for.
+
+    To a causal model the two are one text; an encoder-decoder encodes the first and has begun to write the second.
 
     Raises ``BadInput`` at once when the prompt is empty or leaves no room in the model's context; the iterator raises
     what went wrong on the device. A row ends at the context's end ("length"), whatever ``max_new_tokens`` says.
@@ -42,7 +45,9 @@ def generate(
         raise BadInput("The prompt has no tokens.", "Type something for the model to continue.")
     context = loaded.facts.context
     takes_source = loaded.facts.kind == "seq2seq"
-    room = context if takes_source else context - len(prompt_ids)
+    if not takes_source:
+        prompt_ids, prefix_ids = [*prompt_ids, *prefix_ids], ()
+    room = context - len(prefix_ids) if takes_source else context - len(prompt_ids)
     if len(prompt_ids) > context or room < 1:
         raise BadInput(
             f"The prompt has {len(prompt_ids):,} tokens; this model reads {context:,} at most, the answer included.",
@@ -51,7 +56,7 @@ def generate(
     limit = min(stop.max_new_tokens, room)
 
     def run() -> Iterator[TokenReading]:
-        prompt = Stepper(loaded).decoder_start()[0].tolist() if takes_source else prompt_ids
+        prompt = [*Stepper(loaded).decoder_start()[0].tolist(), *prefix_ids] if takes_source else prompt_ids
         row = Row(loaded, prompt, sampling, stop, limit=limit, visitor=visitor, cancelled=cancelled)
         if can_share(loaded.model):
             enqueue(loaded, row)

@@ -32,7 +32,7 @@ from core.errors import BadInput
 from core.measure.perplexity import LikelihoodReading, likelihood
 from core.training.card import model_card
 from core.training.corpus import Corpus, Mixture, Source, as_conversation, read_corpus
-from core.training.story_tokenizer import TURN_END, encode_document, train_tokenizer
+from core.training.story_tokenizer import TURN_END, encode_chat, encode_document, train_tokenizer
 
 EVALUATE_EVERY = 250
 CHECKPOINT_EVERY = 100
@@ -140,7 +140,7 @@ def token_sources(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Re
     chats = [chat for story in corpus.stories if (chat := as_conversation(story)) is not None]
     documents: dict[str, list[list[int]]] = {
         "stories": [encode_document(tokenizer, text) for text in corpus.stories],
-        "chats": [tokenizer.apply_chat_template(chat, return_dict=False) for chat in chats],
+        "chats": [encode_chat(tokenizer, chat) for chat in chats],
         "prose": [encode_document(tokenizer, text) for text in corpus.prose],
         "novels": [encode_document(tokenizer, text) for text in corpus.novels],
     }
@@ -155,8 +155,8 @@ class Pretraining:
         self.recipe, self.corpus, self.folder, self.device = recipe, corpus, folder, device
         self.progress = Progress()
         self.tokenizer = train_tokenizer(corpus, recipe.vocab_size, folder / "tokenizer", recipe.context)
-        self.model = build_model(recipe, self.tokenizer.pad_token_id)
-        self.model.to(torch.device(device))  # type: ignore[arg-type] - the library's decorator hides the signature
+        model: Any = build_model(recipe, self.tokenizer.pad_token_id)  # the library's own decorators hide its types
+        self.model = model.to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         add_dropout(self.model, recipe.dropout)
         self.optimizers = build_optimizers(self.model, recipe)

@@ -7,6 +7,7 @@ the chat template, which follows the ChatML convention.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -66,6 +67,12 @@ def train_tokenizer(corpus: Corpus, vocab_size: int, folder: Path, context: int)
         tokenizer.save_pretrained(folder)
     loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
     return loaded
+
+
+def encode_chat(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> list[int]:
+    """A conversation under the chat template."""
+    ids: Any = tokenizer.apply_chat_template(messages, return_dict=False)
+    return [int(i) for i in ids]
 
 
 def encode_document(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:

@@ -26,15 +26,14 @@ def test_the_parts_join_to_the_text(tokenizer: PreTrainedTokenizerFast, text: st
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     stream = TextStream(tokenizer, at_start=True)
     parts = [stream.push(i)[0] for i in ids]
-    assert "".join(parts) + stream.flush() == tokenizer.decode(ids) == text
+    assert "".join(parts) + stream.flush() == tokenizer.decode(ids)
 
 
 def test_a_character_comes_out_whole_with_its_last_token(tokenizer: PreTrainedTokenizerFast) -> None:
-    ids = tokenizer("cat 🙂", add_special_tokens=False)["input_ids"]
-    parts = [TextStream(tokenizer).push(i)[0] for i in ids[:0]]
+    ids = tokenizer("cat 🦆", add_special_tokens=False)["input_ids"]
     stream = TextStream(tokenizer, at_start=True)
     parts = [stream.push(i)[0] for i in ids]
-    assert parts[-1].endswith("🙂")
+    assert parts[-1] == "🦆"
     assert parts[-2] == ""
     assert "\ufffd" not in "".join(parts)
 

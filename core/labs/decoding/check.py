@@ -66,8 +66,11 @@ def _compared(job: ColumnJob, ours: list[int], theirs: list[int]) -> Step:
     place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
     if place is None:
         return _told(job, False, f"{len(ours)} ids here, {len(theirs)} from generate(), equal as far as both go")
-    prefix = [*job.prompt_ids, *job.request.forced_ids, *ours[:place]]
-    logits = forward_once(job.loaded, prefix, visitor=job.visitor)
+    made = [*job.request.forced_ids, *ours[:place]]
+    if job.loaded.facts.kind == "causal":
+        logits = forward_once(job.loaded, [*job.prompt_ids, *made], visitor=job.visitor)
+    else:
+        logits = forward_once(job.loaded, job.prompt_ids, decoder_ids=made, visitor=job.visitor)
     gap = abs(float(logits[ours[place]] - logits[theirs[place]]))
     tokenizer = job.loaded.tokenizer
     words = f"“{token_text(tokenizer, ours[place])}” here, “{token_text(tokenizer, theirs[place])}” from generate()"

@@ -19,6 +19,7 @@ from core.generation.prompts import encode_prompt, shown_tokens
 from core.labs.decoding.check import check_column
 from core.labs.decoding.columns import ColumnJob, column_events
 from core.labs.decoding.facts import model_facts
+from core.labs.decoding.microscope import microscope
 from core.labs.decoding.request import PROMPT_LOOKUP, DecodingRequest
 from core.labs.decoding.script import Kind
 from core.labs.decoding.script import script as write_script
@@ -27,6 +28,7 @@ from core.runtime.loading import LoadedModel
 from core.runtime.pool import ModelSpec, Pool
 from core.runtime.runner import RunContext
 
+__all__ = ["microscope", "run", "script", "warm_up"]
 CAUSAL_ONLY = (Strategy.CONTRASTIVE, Strategy.SPECULATIVE)
 
 
@@ -68,6 +70,8 @@ def _refuse_unsuitable(request: DecodingRequest, loaded: LoadedModel) -> None:
     facts = loaded.facts
     if facts.kind == "encoder":
         raise BadInput(f"{facts.title} is an encoder: it reads text and writes none.", "Choose a model that decodes.")
+    if facts.kind == "seq2seq" and request.forced_ids and Strategy.BEAM in request.strategies:
+        raise BadInput("Beam search branches with causal models only.", "Branch from a greedy or sampled column.")
     wrong = [STRATEGY_TITLES[s] for s in request.strategies if s in CAUSAL_ONLY]
     if facts.kind == "seq2seq" and wrong:
         raise BadInput(

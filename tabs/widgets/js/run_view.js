@@ -4,7 +4,6 @@
 const FULL_WASH_BITS = 6;
 const RETRY_MS = [400, 800, 1600, 3200, 6400];
 const RETRIES = 12;
-const TOKENS_PER_FRAME = 400; // a long run that is opened again is drawn over several frames
 const FINISH_WORDS = { eos: "end of text", length: "length limit", "stop string": "stop string", stopped: "stopped" };
 const METRIC_WORDS = {
   perplexity: ["ppl", "perplexity under the model"],
@@ -285,9 +284,8 @@ const drawTokens = (card, tokens) => {
   const fresh = document.createDocumentFragment();
   let grew = false;
   while (card.spans.length > tokens.length) { card.spans.pop().remove(); card.shown.pop(); }
-  for (let i = 0, drawn = 0; i < tokens.length; i++) {
+  for (let i = 0; i < tokens.length; i++) {
     if (card.shown[i] === tokens[i]) continue;
-    if (++drawn > TOKENS_PER_FRAME) { plan(); break; }
     const span = tokenSpan(card, tokens[i], i);
     if (i < card.spans.length) card.spans[i].replaceWith(span); else { fresh.append(span); grew = true; }
     card.spans[i] = span;
