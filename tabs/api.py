@@ -1,8 +1,8 @@
 """The named endpoints: one per lab that runs a request to its end, and a few to follow, stop and describe runs.
 
 ``/decoding(request, visitor, hub_token, wait)`` -> ``{run_id, status, result, error, visitor}``. A caller without a
-visitor token gets one in the first reply and sends it again, for a run opens only to the visitor who made it. Errors are
-values, never tracebacks: ``status`` is "failed" and ``error`` the sentence a visitor would read.
+visitor token gets one in the first reply and sends it again, for a run opens only to the visitor who made it. Errors
+are values, never tracebacks: ``status`` is "failed" and ``error`` the sentence a visitor would read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from core.errors import LabError
 from core.labs.base import Request
 from core.labs.decoding.request import DecodingRequest
+from core.refusals import titles_of
 from core.runtime.run_log import RunLog, follow
 from core.runtime.translate import translate
 from core.services import Services
@@ -52,7 +53,7 @@ def lab_endpoint(services: Services, lab: str, request_type: type[Request]) -> C
         try:
             log = services.start(lab, request_type.model_validate(request), visitor, secret=hub_token or None)
         except (LabError, ValidationError) as error:
-            return refusal(visitor, translate(error))
+            return refusal(visitor, translate(error, titles_of(request_type)))
         if wait:
             with services.runner.following(log.id):
                 for _ in follow(log):

@@ -5,7 +5,6 @@ The weights are drawn wide enough that near ties, which rounding could flip, har
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -52,29 +51,29 @@ def tokenizer(size: int = VOCABULARY) -> PreTrainedTokenizerFast:
 def model(architecture: Architecture, *, seed: int = 0, vocabulary: int = VOCABULARY, context: int = 64) -> Any:
     """Two layers of random weights in float32. The same seed gives the same model."""
     torch.manual_seed(seed)
-    ends: dict[str, Any] = {"eos_token_id": END % vocabulary, "pad_token_id": (END + 1) % vocabulary}
     made: Any
+    shared: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "eos_token_id": END % vocabulary,
+        "pad_token_id": (END + 1) % vocabulary,
+    }
+    wide: dict[str, Any] = {
+        **shared,
+        "initializer_range": 0.4,
+        "bos_token_id": None,
+        "max_position_embeddings": context,
+    }
     if architecture == "llama":
-        made = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                num_key_value_heads=2, max_position_embeddings=context, initializer_range=0.4, bos_token_id=None, **ends,
-            )
-        )  # fmt: skip
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        made = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **wide))
     elif architecture == "gpt2":
-        made = GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=context, initializer_range=0.4,
-                bos_token_id=None, **ends,
-            )
-        )  # fmt: skip
+        made = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, **wide))
     else:
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "n_positions": context}
+        start = (END + 1) % vocabulary
         made = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=context,
-                initializer_factor=3.0, decoder_start_token_id=(END + 1) % vocabulary, **ends,
-            )
-        )  # fmt: skip
+            T5Config(**sizes, initializer_factor=3.0, decoder_start_token_id=start, **shared)
+        )
     return made.eval().requires_grad_(False)
 
 
@@ -98,9 +97,3 @@ def wrap(made: Any, own_tokenizer: Any) -> LoadedModel:
     return LoadedModel(
         ModelSpec("tiny"), facts, placement, made, own_tokenizer, InlineLane("cpu"), torch.device("cpu"), 0
     )
-
-
-def titled(model_in_memory: LoadedModel, title: str) -> LoadedModel:
-    """The same under another title."""
-    model_in_memory.facts = replace(model_in_memory.facts, title=title)
-    return model_in_memory

@@ -92,36 +92,35 @@ def beam_search(
     *,
     num_beams: int,
     length_penalty: float = 1.0,
+    prefix_ids: Sequence[int] = (),
     visitor: str = "",
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[BeamStep | BeamResult]:
     """Yield a ``BeamStep`` per step and the ``BeamResult`` last; nothing more once ``cancelled`` says so.
 
-    Only the penalties of ``parameters`` act. Each step is one slice of the model's lane.
+    ``prefix_ids`` are tokens that each hypothesis begins with and that are not told again. Only the penalties of
+    ``parameters`` act. Each step is one slice of the model's lane. Raises ``BadInput`` at once when there is no room.
     """
-    ending = Ending(loaded, prompt_ids, stop)
+    ending = Ending(loaded, prompt_ids, stop, prefix_ids=prefix_ids)
     book = BeamBook(num_beams, length_penalty, ending)
-    rows = _Rows(loaded, prompt_ids, ending, parameters, num_beams)
-    while not book.over:
-        if cancelled():
-            return
-        yield book.extend(loaded.lane.call(lambda: rows.look(book), visitor=visitor))
-    yield book.result()
+    rows = _Rows(loaded, ending, parameters, num_beams)
+
+    def run() -> Iterator[BeamStep | BeamResult]:
+        while not book.over:
+            if cancelled():
+                return
+            yield book.extend(loaded.lane.call(lambda: rows.look(book), visitor=visitor))
+        yield book.result()
+
+    return run()
 
 
 class _Rows:
     """The running hypotheses as rows of one model state."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        prompt_ids: Sequence[int],
-        ending: Ending,
-        parameters: SamplingParameters,
-        num_beams: int,
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, ending: Ending, parameters: SamplingParameters, num_beams: int) -> None:
         self._stepper = Stepper(loaded)
-        self._prompt_ids, self._start = list(prompt_ids), ending.start
+        self._source, self._start = ending.source, ending.start
         greedy = parameters.model_copy(update={"do_sample": False})
         self._penalties = Stages([greedy] * num_beams, loaded.device)
         self._width = max(2, 1 + len(ending.end_tokens)) * num_beams
@@ -139,7 +138,9 @@ class _Rows:
 
     def _forward(self, book: BeamBook) -> State:
         if self._state is None:
-            self._state = self._stepper.prefill(torch.tensor([self._prompt_ids]))
+            self._state = self._stepper.prefill(torch.tensor([self._source]))
+            if self._state.length < len(self._start):  # what an encoder-decoder has written already
+                self._stepper.score(self._state, torch.tensor([self._start[self._state.length :]]))
         else:
             rows = torch.tensor(book.parents) % self._state.rows  # after the first step all continue its one row
             state = self._stepper.select(self._state, rows)

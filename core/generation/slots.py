@@ -18,15 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, LlamaForCausalLM
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from core.generation.llama_pass import LlamaPass, is_plain_llama
 from core.generation.stages import ABSENT
 
 _STEP = 64
 """The block grows by multiples of this many columns."""
-_FIXED_ROPE = ("default", "linear", "llama3")
-"""Rotary embeddings that depend on a position only, not on the length of the sequence."""
 
 _MASKED_ATTENTION = ("sdpa", "eager")
 
@@ -198,8 +197,7 @@ class DecodePass:
         self._model = model
         self._device = model.device
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._plain_llama = _is_plain_llama(model)
-        self._rotations: tuple[Tensor, Tensor] | None = None
+        self._llama = LlamaPass(model) if is_plain_llama(model) else None
 
     def prefill(self, ids: Tensor) -> tuple[DynamicCache, Tensor]:
         """The cache and the next logits (1, vocab) of a prompt (1, T)."""
@@ -211,7 +209,10 @@ class DecodePass:
     def step(self, cache: SlotCache, tokens: Tensor) -> Tensor:
         """Append tokens (B,) to the slots; the next logits (B, vocab) float32."""
         cache.feed(tokens)
-        logits = self._llama(cache, tokens) if self._plain_llama else self._any(cache, tokens)
+        if self._llama is not None:
+            logits = self._llama(tokens, cache.positions(), cache.mask(), cache, cache.capacity[1])
+        else:
+            logits = self._any(cache, tokens)
         cache.column += 1
         return logits[:, -1].float()
 
@@ -225,39 +226,6 @@ class DecodePass:
         )
         logits: Tensor = out.logits
         return logits
-
-    def _llama(self, cache: SlotCache, tokens: Tensor) -> Tensor:
-        """The same layers on the same numbers, without what the library works out anew at every call.
-
-        For a small model a fifth of the time of a pass goes into preparing masks and keyword arguments.
-        """
-        body = self._model.model
-        hidden = body.embed_tokens(tokens[:, None])
-        rotary, mask = self._rotary(cache, hidden), cache.mask()
-        for layer in body.layers:
-            hidden = layer(
-                hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=cache, use_cache=True
-            )
-        logits: Tensor = self._model.lm_head(body.norm(hidden))
-        return logits
-
-    def _rotary(self, cache: SlotCache, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(cos, sin) at each slot's position, looked up among those of all positions there is room for."""
-        columns = cache.capacity[1]
-        if self._rotations is None or self._rotations[0].shape[0] < columns:
-            every = torch.arange(columns, device=hidden.device)[None]
-            cos, sin = self._model.model.rotary_emb(hidden, position_ids=every)
-            self._rotations = cos[0], sin[0]
-        positions = cache.positions()
-        return self._rotations[0][positions], self._rotations[1][positions]
-
-
-def _is_plain_llama(model: Any) -> bool:
-    """Exactly the library's class on one device: a subclass or a wrapper may do something else in its forward."""
-    if type(model) is not LlamaForCausalLM or hasattr(model, "hf_device_map"):
-        return False
-    rope: Any = model.config.rope_parameters
-    return rope["rope_type"] in _FIXED_ROPE
 
 
 def _contents(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from core.runtime.loading import LoadedModel
 
@@ -62,7 +63,7 @@ class Stepper:
         """Read ``ids`` (1, T), T at least 1. An encoder-decoder encodes them and reads its decoder start token."""
         ids = ids.to(self.device)
         if not self.encoder_decoder:
-            state = State(DynamicCache(config=self._model.config), 0)
+            state = State(self._new_cache(), 0)
             self._forward(state, ids, keep=1, hidden=hidden)
             return state
         config = self._model.config
@@ -85,8 +86,6 @@ class Stepper:
         The cache and ``state.length`` include all k afterwards; ``crop`` takes back those that do not hold.
         """
         before = None if state.trail is None else state.trail[:, -1:]
-        if not self.encoder_decoder:
-            state.cache.activate_past_recording()  # a sliding window could otherwise not be cropped
         self._forward(state, tokens.to(self.device), keep=tokens.shape[1], hidden=state.hidden is not None)
         scored = state.trail
         assert scored is not None
@@ -126,6 +125,13 @@ class Stepper:
         if start is None:
             start = settings.bos_token_id
         return torch.full((rows, 1), int(start), dtype=torch.long, device=self.device)
+
+    def _new_cache(self) -> DynamicCache:
+        """The cache ``generate()`` makes, but with whole layers for windows, which cannot be cropped twice."""
+        cache = DynamicCache(config=self._model.config)
+        if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+            return DynamicCache()
+        return cache
 
     def _forward(self, state: State, tokens: Tensor, *, keep: int, hidden: bool) -> None:
         """Run ``tokens`` (B, k) through the model; leaves the logits of the last ``keep`` positions in the trail."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from core.catalog.transfer_errors import explain_transfer
 from core.errors import BadInput, BadModel, Internal, LabError, OutOfMemory
+from core.refusals import sentences
 
 _ALLOCATION_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate", "bad_alloc")
 
@@ -35,7 +36,8 @@ def translate(error: BaseException, titles: Mapping[str, str] | None = None) -> 
     for ancestor in type(error).__mro__:
         name = f"{ancestor.__module__}.{ancestor.__qualname__}"
         if name == "pydantic_core._pydantic_core.ValidationError":
-            return _bad_fields(error, titles or {})
+            refused: Any = error
+            return BadInput(sentences(refused, titles or {}), "Change it and try again.")
         if name in _BY_CLASS:
             return _BY_CLASS[name]()
     return explain_transfer(error) or Internal(
@@ -62,21 +64,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if names & {"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"}:
         return True
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _ALLOCATION_WORDS)
-
-
-def _bad_fields(error: Any, titles: Mapping[str, str]) -> BadInput:
-    """The first refused field as a sentence, and how many more there are."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    field = str(details[0]["loc"][0]) if details[0]["loc"] else ""
-    title = titles.get(field) or field.replace("_", " ").capitalize()
-    message = str(details[0]["msg"])
-    if message.startswith("Value error, "):
-        message = message.removeprefix("Value error, ")
-        sentence = f"{title} {message}" if title else message[:1].upper() + message[1:]
-    else:
-        sentence = f"{title}: {message[:1].lower()}{message[1:]}" if title else message
-    more = f" {len(details) - 1} more field{'s' * (len(details) > 2)} cannot be used." if len(details) > 1 else ""
-    return BadInput(f"{sentence.rstrip('.')}.", f"Change it and try again.{more}")
 
 
 _BY_CLASS: dict[str, Callable[[], LabError]] = {

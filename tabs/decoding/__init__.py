@@ -18,6 +18,7 @@ from tabs.widgets.code_panel import code_panel
 from tabs.widgets.facts_view import facts_view
 from tabs.widgets.form import Form, form
 from tabs.widgets.heading import heading
+from tabs.widgets.held import held
 from tabs.widgets.lesson import Steps, lesson
 from tabs.widgets.link import NEW_RUN, link
 from tabs.widgets.microscope_view import microscope_view
@@ -53,7 +54,7 @@ class Tab:
 
     def __init__(self, frame: Frame) -> None:
         self.who, self.actions = frame.visitor, Actions(frame.services)
-        self.run, self.share = gr.State(None), gr.State(None)
+        self.run, self.share = held(), held()
         with gr.Row(elem_classes=["bt-chips"]):
             chips = [gr.Button(preset.title, elem_classes=["bt-chip"], size="sm") for preset in PRESETS]
         with gr.Row(elem_classes=["bt-two"]):

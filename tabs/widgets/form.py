@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import html
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -27,6 +27,9 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from core.refusals import sentences, titles_of
+from tabs.widgets.held import held
 
 M = TypeVar("M", bound=BaseModel)
 SLIDER_STEPS = 2000  # a wider whole-number range (a seed) cannot be aimed at with a slider
@@ -104,7 +107,7 @@ class Form(Generic[M]):
         try:
             return self.model.model_validate({**data, **given})
         except ValidationError as error:
-            text = html.escape(sentences(self.model, error), quote=False)  # a toast shows HTML
+            text = html.escape(sentences(error, titles_of(self.model)), quote=False)  # a toast shows HTML
             raise gr.Error(text, title="Check the inputs", print_exception=False) from None
 
     def write(self, request: M) -> list[Any]:
@@ -209,7 +212,7 @@ def _without_none(annotation: Any) -> Any:
 
 def _widget(field: Field, choices: Sequence[Any] | None) -> Component:
     if field.hidden:
-        return gr.State(field.shown(field.default))
+        return held(field.shown(field.default))
     common: dict[str, Any] = {
         "label": field.title,
         "value": field.shown(field.default),
@@ -251,58 +254,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list, set, frozenset)):
         return [_plain(v) for v in value]
     return value
-
-
-_RULES: dict[str, str] = {
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "string_too_short": "is empty: type something",
-    "string_too_long": "is longer than {max_length} characters: shorten it",
-    "too_short": "needs at least {min_length}: choose one more",
-    "too_long": "takes at most {max_length}: leave some out",
-    "enum": "must be one of {expected}",
-    "literal_error": "must be one of {expected}",
-    "finite_number": "must be an ordinary number",
-    "missing": "is missing",
-    "extra_forbidden": "is not an input of this lab",
-}
-_WORDS = (
-    ("int_", "must be a whole number"),
-    ("float_", "must be a number"),
-    ("bool_", "must be true or false"),
-    ("string_", "must be text"),
-)
-
-
-def sentences(model: type[BaseModel], error: ValidationError) -> str:
-    """What is wrong, one sentence for each bad field by its title. Never repeats what was typed."""
-    return " ".join(f"{text}." for text in dict.fromkeys(_sentences(model, error)))
-
-
-def _sentences(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False, include_input=False):
-        words = _words(problem)
-        name = str(problem["loc"][0]) if problem["loc"] else ""
-        info = model.model_fields.get(name)
-        if info is not None:
-            yield f"{info.title or name} {words}"
-        elif name:
-            yield f"“{name[:40]}” {words}"
-        else:
-            yield words[:1].upper() + words[1:]
-
-
-def _words(problem: Mapping[str, Any]) -> str:
-    kind, context = str(problem["type"]), problem.get("ctx") or {}
-    if kind == "value_error":
-        return str(context.get("error", problem["msg"])).rstrip(".")
-    if kind in _RULES:
-        numbers = {k: f"{v:,g}" if isinstance(v, (int, float)) else v for k, v in context.items()}
-        return _RULES[kind].format(**numbers)
-    for prefix, words in _WORDS:
-        if kind.startswith(prefix):
-            return words
-    message = str(problem["msg"]).rstrip(".")
-    return message[:1].lower() + message[1:]

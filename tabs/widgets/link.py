@@ -21,7 +21,8 @@ from gradio.events import Dependency
 from pydantic import BaseModel, ValidationError
 
 from core.errors import LabError
-from tabs.widgets.form import Field, Form, sentences
+from core.refusals import sentences, titles_of
+from tabs.widgets.form import Field, Form
 from tabs.widgets.identity import Visitor
 
 Opened = Callable[[str, str], BaseModel | None]
@@ -108,7 +109,7 @@ def restored(
     try:
         return form.model.model_validate({**start, **given})
     except ValidationError as error:
-        reason = html.escape(sentences(form.model, error), quote=False)
+        reason = html.escape(sentences(error, titles_of(form.model)), quote=False)
         gr.Warning(f"The link holds something that this lab cannot use. {reason}", title="Link not restored")
         return base
 

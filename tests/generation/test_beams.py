@@ -115,6 +115,24 @@ def test_stop_strings_end_a_hypothesis_as_in_generate(architecture: Architecture
     assert any(node.done for step in steps[:-1] for node in step.nodes)  # the string did end some
 
 
+@pytest.mark.parametrize("architecture", ["llama", "t5"])
+def test_a_text_that_is_begun_goes_on_from_there(architecture: Architecture) -> None:
+    model = loaded(architecture, seed=3)
+    whole = search(model, 1, ignore_eos=True)[1].hypotheses[0].ids
+    found = beam_search(
+        model,
+        PROMPT,
+        SamplingParameters(),
+        StopConditions(max_new_tokens=8, ignore_eos=True),
+        num_beams=1,
+        prefix_ids=whole[:6],
+    )
+    *_, result = found
+    assert isinstance(result, BeamResult)
+    assert result.hypotheses[0].ids == whole[6:]
+    assert result.readings[0].index == 0
+
+
 def test_one_beam_is_greedy_search() -> None:
     model = loaded("llama", seed=1)
     stop = StopConditions(max_new_tokens=10)

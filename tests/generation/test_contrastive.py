@@ -56,9 +56,7 @@ def plain_loop(model: Any, prompt: Sequence[int], alpha: float, k: int, penaltie
 @pytest.mark.parametrize(
     ("alpha", "k", "penalty", "ngram"), [(0.6, 4, 1.0, 0), (0.3, 6, 1.2, 0), (1.0, 3, 1.0, 2), (0.5, 2, 0.8, 3)]
 )
-def test_the_same_as_a_plain_loop(
-    architecture: Architecture, alpha: float, k: int, penalty: float, ngram: int
-) -> None:
+def test_the_same_as_a_plain_loop(architecture: Architecture, alpha: float, k: int, penalty: float, ngram: int) -> None:
     model = loaded(architecture, seed=k)
     parameters = SamplingParameters(repetition_penalty=penalty, no_repeat_ngram_size=ngram)
     readings = search(model, alpha, k, parameters)
@@ -136,6 +134,4 @@ def test_each_step_is_one_slice_and_cancelling_ends_it() -> None:
 
 def test_an_encoder_decoder_is_refused_at_once() -> None:
     with pytest.raises(BadInput, match="causal"):
-        contrastive_search(
-            loaded("t5"), PROMPT, SamplingParameters(), StopConditions(), penalty_alpha=0.6, top_k=4
-        )
+        contrastive_search(loaded("t5"), PROMPT, SamplingParameters(), StopConditions(), penalty_alpha=0.6, top_k=4)

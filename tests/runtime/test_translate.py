@@ -114,21 +114,21 @@ class _Form(BaseModel):
 @pytest.mark.parametrize(
     ("values", "what", "todo"),
     [
-        ({"temperature": 0}, "Temperature: input should be greater than 0.", "Change it and try again."),
+        ({"temperature": 0}, "Temperature must be more than 0.", "Change it and try again."),
         (
             {"max_new_tokens": 99},
-            "New tokens: input should be less than or equal to 10.",
+            "New tokens must be at most 10.",
             "Change it and try again.",
         ),
         (
             {"temperature": 0, "max_new_tokens": 99},
-            "Temperature: input should be greater than 0.",
-            "Change it and try again. 1 more field cannot be used.",
+            "Temperature must be more than 0. New tokens must be at most 10.",
+            "Change it and try again.",
         ),
     ],
 )
 def test_refused_fields_by_their_titles(values: dict[str, float], what: str, todo: str) -> None:
-    with pytest.raises(BadInput) as caught, translating({"max_new_tokens": "New tokens"}):
+    with pytest.raises(BadInput) as caught, translating({"temperature": "Temperature", "max_new_tokens": "New tokens"}):
         _Form(**values)
     assert (caught.value.what, caught.value.todo) == (what, todo)
 
@@ -136,7 +136,7 @@ def test_refused_fields_by_their_titles(values: dict[str, float], what: str, tod
 def test_our_own_sentences_follow_the_title() -> None:
     from core.labs.decoding.request import DecodingRequest
 
-    with pytest.raises(BadInput, match=r"^Prompt is empty: type something"), translating():
+    with pytest.raises(BadInput, match=r"^Prompt is empty: type something"), translating({"prompt": "Prompt"}):
         DecodingRequest(prompt=" ")
 
 

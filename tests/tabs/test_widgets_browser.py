@@ -105,6 +105,7 @@ def follow(tab: Page, views: ViewsPage, *records: dict[str, Any]) -> GrowingLog:
     log.add(*records)
     views.services.runs[log.id] = log
     show(tab, views, run={"run": log.id, "url": f"runs/{log.id}/events?ticket=ticket"})
+    tab.wait_for_selector(f'.bv-run[data-run="{log.id}"]')
     return log
 
 

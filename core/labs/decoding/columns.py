@@ -174,11 +174,12 @@ def _beam(job: ColumnJob, speaker: _Speaker) -> Iterator[Event]:
     offset = len(speaker)
     for step in beam_search(
         job.loaded,
-        job.context_ids,
+        job.prompt_ids,
         job.request.sampling(job.strategy),
         job.request.stop(),
         num_beams=job.request.num_beams,
         length_penalty=job.request.length_penalty,
+        prefix_ids=job.request.forced_ids,
         visitor=job.visitor,
         cancelled=job.cancelled,
     ):

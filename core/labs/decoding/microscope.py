@@ -1,4 +1,4 @@
-"""One step of a column under the lens, as the page draws it: candidates, stages, and what another order would change."""
+"""One step of a column under the lens, as the page draws it: candidates, stages, what another order would change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = {
 }
 SEARCHES = {
     Strategy.BEAM: "Beam search compares whole hypotheses, so it may take a token that is not the best of its step.",
-    Strategy.CONTRASTIVE: "Contrastive search also weighs how unlike the context a token is, which no stage here shows.",
+    Strategy.CONTRASTIVE: "Contrastive search also weighs how unlike the context a token is; no stage here shows that.",
 }
 CHANGED = 8
 """How many tokens of a difference are named."""

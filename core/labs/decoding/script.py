@@ -57,6 +57,12 @@ class _Plan:
         return any(strategy in SAMPLING_STRATEGIES for strategy in self.request.strategies)
 
     @property
+    def watches(self) -> bool:
+        """Whether the script looks for stop strings by itself, beside ``generate``."""
+        looks = self.loops or Strategy.SPECULATIVE in self.request.strategies
+        return looks and bool(self.request.stop_strings)
+
+    @property
     def assistant(self) -> bool:
         return Strategy.SPECULATIVE in self.request.strategies and self.request.draft != PROMPT_LOOKUP
 
@@ -89,6 +95,8 @@ def script(
 def _imports(plan: _Plan, calls: list[str]) -> str:
     names = {plan.auto_class, "AutoTokenizer", "GenerationConfig"}
     names |= {name for name in _PROCESSORS if any(name in call for call in calls)}
+    if plan.watches:
+        names.add("StopStringCriteria")
     lines = [
         '"""Decodes one prompt with plain transformers; ends with a JSON line of token ids for each strategy."""',
         "",
@@ -119,11 +127,14 @@ def _constants(plan: _Plan) -> str:
 
 def _loading(plan: _Plan) -> str:
     place = "" if plan.device == "cpu" else f".to({plan.device!r})"
-    model = f"{plan.auto_class}.from_pretrained(%s, dtype=torch.{plan.dtype}){place}.eval()"
-    lines = ["tokenizer = AutoTokenizer.from_pretrained(MODEL)", "model = " + model % "MODEL"]
+    options = f"dtype=torch.{plan.dtype}){place}.eval()"
+    lines = [
+        "tokenizer = AutoTokenizer.from_pretrained(MODEL)",
+        f"model = {plan.auto_class}.from_pretrained(MODEL, {options}",
+    ]
     if plan.assistant:
         lines += [
-            "draft_model = " + model % "DRAFT_MODEL",
+            f"draft_model = {plan.auto_class}.from_pretrained(DRAFT_MODEL, {options}",
             f"draft_model.generation_config.num_assistant_tokens = {plan.request.draft_tokens}",
             'draft_model.generation_config.num_assistant_tokens_schedule = "constant"',
         ]
@@ -153,12 +164,13 @@ def _prompt(plan: _Plan) -> str:
     forced = " + FORCED_IDS" if plan.request.forced_ids else ""
     if plan.kind == "seq2seq":
         lines.append(f"start_ids = [START]{forced}  # the decoder goes on from these")
+        lines.append("limit = MAX_NEW_TOKENS")
     else:
         lines.append(f"start_ids = prompt_ids{forced}")
-    lines += [
-        'context = getattr(model.config, "max_position_embeddings", None)',
-        "limit = min(MAX_NEW_TOKENS, context - len(start_ids)) if context else MAX_NEW_TOKENS",
-    ]
+        lines.append('context = getattr(model.config, "max_position_embeddings", 512)')
+        lines.append("limit = min(MAX_NEW_TOKENS, context - len(start_ids))")
+    if plan.watches:
+        lines.append("stops = StopStringCriteria(tokenizer, STOP_STRINGS)")
     return "\n".join(lines)
 
 
@@ -187,6 +199,7 @@ def _generate(plan: _Plan) -> str:
     inputs = "row(start_ids)" if plan.kind == "causal" else "row(prompt_ids), decoder_input_ids=row(start_ids)"
     assistant = "assistant=None, " if plan.assistant else ""
     passed = ", assistant_model=assistant" if plan.assistant else ""
+    start = "        decoder_start_token_id=START,\n" if plan.kind == "seq2seq" else ""
     penalties = (
         f"        repetition_penalty={request.repetition_penalty!r},\n"
         f"        no_repeat_ngram_size={request.no_repeat_ngram_size!r},\n"
@@ -194,7 +207,7 @@ def _generate(plan: _Plan) -> str:
     return (
         f"def generate({assistant}**settings):\n"
         '    """The new ids that model.generate() finds with these settings and those shared by all."""\n'
-        f"    shared = dict(\n        max_new_tokens=limit,\n        eos_token_id=END,\n{penalties}{stop}    )\n"
+        f"    shared = dict(\n        max_new_tokens=limit,\n        eos_token_id=END,\n{start}{penalties}{stop}    )\n"
         "    config = GenerationConfig(**shared | settings)\n"
         "    with torch.no_grad():\n"
         f"        output = model.generate({inputs}, generation_config=config{tokenizer}{passed})\n"
@@ -290,15 +303,12 @@ def row(ids):
 '''
 
 _UNTIL_STOP = '''
-def until_stop(ids):
-    """The ids up to the token that completes a stop string."""
-    for end in range(1, len(ids) + 1):
-        if any(stop in tokenizer.decode(ids[:end]) for stop in STOP_STRINGS):
-            return ids[:end]
-    return ids
+def until_stop(new):
+    """The new ids up to the token that completes a stop string."""
+    return next((new[:end] for end in range(1, len(new)) if stops(row(start_ids + new[:end]), None)), new)
 '''
 
-_STOP_CLAUSE = " or any(stop in tokenizer.decode(new) for stop in STOP_STRINGS)"
+_STOP_CLAUSE = " or bool(stops(row(start_ids + new), None))"
 _ENDED = f'''
 def ended(new):
     """Whether the text ends with these new ids."""

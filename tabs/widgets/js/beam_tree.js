@@ -1,7 +1,7 @@
 // The beam tree of one column: a step per stop from left to right, kept hypotheses above, pruned ones below in grey.
 // `beamTree(tip)` gives {card, update(beam, title)}, which says whether all is drawn; nodes are only ever appended.
 
-const BEAM_STEP = 144, BEAM_NODE = 112, BEAM_KEPT = 30, BEAM_PRUNED = 24, BEAM_TOP = 26, TIP_TEXT = 200, LEVELS_PER_FRAME = 12;
+const BEAM_STEP = 144, BEAM_NODE = 112, BEAM_KEPT = 30, BEAM_PRUNED = 24, BEAM_TOP = 26, TIP_TEXT = 200, LEVELS_PER_FRAME = 16;
 
 const beamTree = (tip) => {
   const card = node("section", "bv-card bv-beam");
@@ -34,6 +34,10 @@ const beamTree = (tip) => {
   scroll.append(plane);
   card.append(head, scroll);
 
+  let atEnd = true;
+  scroll.addEventListener("scroll", () => {
+    atEnd = scroll.scrollLeft + scroll.clientWidth >= scroll.scrollWidth - BEAM_STEP;
+  }, { passive: true });
   let places = new Map(), levels = [], best = [], keptHeight = 0, fullHeight = 0, tabStop = null;
 
   const reset = () => {
@@ -165,7 +169,6 @@ const beamTree = (tip) => {
     plane.setAttribute("aria-label", title.textContent);
     if (beam.steps.length < levels.length) reset();
     if (beam.steps.length > levels.length) {
-      const atEnd = scroll.scrollLeft + scroll.clientWidth >= scroll.scrollWidth - BEAM_STEP;
       const until = Math.min(beam.steps.length, levels.length + LEVELS_PER_FRAME);
       for (let i = levels.length; i < until; i++) addLevel(beam.steps[i], i);
       size();

@@ -153,6 +153,7 @@ const follow = () => {
   close();
   clear();
   run = nextRun;
+  root.dataset.run = run ?? "";
   model = value && value.model ? JSON.parse(JSON.stringify(value.model)) : {};
   last = -1;
   retries = 0;
@@ -391,6 +392,7 @@ const stateText = () => {
   if (model.status === "finished") return `finished${time}`;
   if (model.status === "stopped") return `stopped${time}`;
   if (model.status === "failed") return `failed${time}`;
+  if (!(model.columns || []).length) return ""; // the empty card says it
   return progressText() || (model.waiting ? "waiting for you" : "running");
 };
 
