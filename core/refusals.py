@@ -60,7 +60,7 @@ def _words(problem: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return str(context.get("error", problem["msg"])).rstrip(".")
     if kind in _RULES:
-        numbers = {k: f"{v:,g}" if isinstance(v, (int, float)) else v for k, v in context.items()}
+        numbers = {k: f"{v:,.10g}" if isinstance(v, (int, float)) else v for k, v in context.items()}
         return _RULES[kind].format(**numbers)
     for prefix, words in _WORDS:
         if kind.startswith(prefix):

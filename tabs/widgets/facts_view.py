@@ -1,7 +1,7 @@
 """A card that folds open to a model's facts: its figures, its parts with their parameter counts, and why it is here.
 
 Its value is ``None``, or ``{"title": "Story LM · 4.3M", "lines": [["Context", "512 tokens"], ...], "tree": [{"name",
-"count", "note": "", "children": [...]}], "why": "one sentence"}``; a part's bar is its share of the whole tree.
+"parameters", "note": "", "children": [...]}], "why": "one sentence"}``; a part's bar is its share of the whole tree.
 """
 
 from __future__ import annotations

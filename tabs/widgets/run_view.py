@@ -21,7 +21,7 @@ import gradio as gr
 
 from tabs.widgets.scripts import script, widget
 
-SCRIPT = script("common", "view_ops", "beam_tree", "run_view")
+SCRIPT = script("common", "view_ops", "run_stream", "beam_tree", "run_view")
 
 
 def run_view(value: dict[str, Any] | None = None, *, elem_id: str = "run-view") -> gr.HTML:

@@ -19,6 +19,7 @@ from tabs.widgets.view_ops import view_model
 from tests.fakes_views import GrowingLog, RunsOnly, ViewsPage
 
 NASTY = ["<img src=x onerror=window.hit()>", "${window.hit()}", "{{x}}", "\\u12", "`;window.hit();`", "</script><b>"]
+expect.set_options(timeout=20_000)  # a machine with other work on it
 _runs = count()
 
 
@@ -378,7 +379,7 @@ def test_code_is_shown_copied_and_saved(tab: Page, views: ViewsPage) -> None:
 
 
 def test_facts_list_a_models_parts(tab: Page, views: ViewsPage) -> None:
-    layers = {"name": "layers", "count": 3_000_000, "note": NASTY[1], "children": [{"name": "mlp", "count": 2_000_000}]}
+    layers = {"name": "layers", "parameters": 3_000_000, "note": NASTY[1], "children": [{"name": "mlp", "parameters": 2_000_000}]}
     value = {"title": "Story", "lines": [["Context", "512 tokens"]], "tree": [layers], "why": NASTY[0]}
     show(tab, views, facts=json.loads(json.dumps(value)))
     tab.locator("#facts summary").first.click()

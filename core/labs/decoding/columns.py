@@ -246,7 +246,7 @@ class Figures:
             rate = (len(ids) - 1) / max(self._last - self._first, 1e-9)
             yield Metric(name="rate", value=round(rate, 1), unit="tokens/s", column=column)
             wait = 1e3 * (self._first - self._began)
-            yield Metric(name="first token", value=round(wait, 1), unit="ms", column=column)
+            yield Metric(name="time to first token", value=round(wait, 1), unit="ms", column=column)
         figures = {
             "perplexity": text_quality.perplexity([token["logprob"] for token in produced]),
             "distinct-2": text_quality.distinct(ids, 2),

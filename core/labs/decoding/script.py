@@ -16,10 +16,10 @@ from typing import Literal
 
 from core.errors import BadInput
 from core.generation.parameters import DEFAULT_ORDER, SAMPLING_STRATEGIES, STRATEGY_TITLES, Stage, Strategy
-from core.labs.decoding.request import DecodingRequest
+from core.labs.decoding import script_text
+from core.labs.decoding.request import PROMPT_LOOKUP, DecodingRequest
 
 Kind = Literal["causal", "seq2seq"]
-PROMPT_LOOKUP = "prompt lookup"
 DTYPES = ("float32", "bfloat16", "float16")
 CAUSAL_ONLY = (Strategy.CONTRASTIVE, Strategy.SPECULATIVE)
 
@@ -88,7 +88,7 @@ def script(
     plan = _Plan(request, model_path, dtype, kind, draft_path or request.draft, device)
     calls = [_call(plan, strategy) for strategy in request.strategies]
     setting_up = [_imports(plan, calls), _constants(plan), _loading(plan), _prompt(plan), *_functions(plan)]
-    parts = [*setting_up, "\nresults = {}", *calls, _OUTPUT]
+    parts = [*setting_up, "\nresults = {}", *calls, script_text.OUTPUT]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -177,18 +177,22 @@ def _prompt(plan: _Plan) -> str:
 def _functions(plan: _Plan) -> list[str]:
     """The functions that the calls need, in reading order."""
     request = plan.request
-    parts = [_ROW]
+    parts = [script_text.ROW]
     if plan.generates:
         parts.append(_generate(plan))
     if Strategy.SPECULATIVE in request.strategies and request.stop_strings:
-        parts.append(_UNTIL_STOP)
+        parts.append(script_text.UNTIL_STOP)
     if plan.loops:
-        ended = _ENDED if request.stop_strings else _ENDED.replace(_STOP_CLAUSE, "")
+        ended = script_text.ENDED if request.stop_strings else script_text.ENDED.replace(script_text.STOP_CLAUSE, "")
         parts.append(ended)
     if any(plan.looped(strategy) for strategy in SAMPLING_STRATEGIES if strategy in request.strategies):
-        parts.append(_SAMPLE.replace("FORWARD", _FORWARD[plan.kind]).replace("    ENCODE\n", _ENCODE[plan.kind]))
+        parts.append(
+            script_text.SAMPLE.replace("FORWARD", script_text.FORWARD[plan.kind]).replace(
+                "    ENCODE\n", script_text.ENCODE[plan.kind]
+            )
+        )
     if Strategy.CONTRASTIVE in request.strategies:
-        parts.append(_CONTRASTIVE)
+        parts.append(script_text.CONTRASTIVE)
     return ["\n" + part.strip("\n") + "\n" for part in parts]
 
 
@@ -295,73 +299,3 @@ _PROCESSORS = (
     "MinPLogitsWarper",
     "TypicalLogitsWarper",
 )
-
-_ROW = '''
-def row(ids):
-    """Token ids as a batch of one."""
-    return torch.tensor([ids], device=model.device)
-'''
-
-_UNTIL_STOP = '''
-def until_stop(new):
-    """The new ids up to the token that completes a stop string."""
-    return next((new[:end] for end in range(1, len(new)) if stops(row(start_ids + new[:end]), None)), new)
-'''
-
-_STOP_CLAUSE = " or bool(stops(row(start_ids + new), None))"
-_ENDED = f'''
-def ended(new):
-    """Whether the text ends with these new ids."""
-    ends = END if isinstance(END, list) else [END]
-    return len(new) == limit or new[-1] in ends{_STOP_CLAUSE}
-'''
-
-_FORWARD = {
-    "causal": "model(row(tokens), past_key_values=cache)",
-    "seq2seq": "model(encoder_outputs=encoded, decoder_input_ids=row(tokens), past_key_values=cache)",
-}
-_ENCODE = {"causal": "", "seq2seq": "    encoded = model.get_encoder()(row(prompt_ids))\n"}
-
-_SAMPLE = '''
-@torch.no_grad()
-def sample(stages):
-    """Draw token after token; the stages turn logits into the distribution, in the order of the list."""
-    new, tokens, cache = [], start_ids, None
-    ENCODE
-    while True:
-        out = FORWARD
-        scores = stages(row(start_ids + new), out.logits[:, -1].float())
-        new.append(int(torch.multinomial(scores.softmax(dim=-1), num_samples=1)))
-        if ended(new):
-            return new
-        tokens, cache = new[-1:], out.past_key_values
-'''
-
-_CONTRASTIVE = '''
-@torch.no_grad()
-def contrastive_search(k, alpha, penalties):
-    """Of the k most probable tokens, the one that is probable and unlike all that came before (Su et al. 2022)."""
-    new = []
-    out = model(row(start_ids), use_cache=True, output_hidden_states=True)
-    logits, context, cache = out.logits[:, -1], out.hidden_states[-1][0], out.past_key_values
-    while True:
-        scores = penalties(row(start_ids + new), logits.float())
-        probabilities, candidates = scores.softmax(dim=-1)[0].topk(k)
-        cache.batch_repeat_interleave(k)
-        out = model(candidates[:, None], past_key_values=cache, output_hidden_states=True)
-        states = out.hidden_states[-1][:, -1]
-        alike = torch.cosine_similarity(states[:, None].float(), context[None].float(), dim=-1).amax(dim=1)
-        best = ((1 - alpha) * probabilities - alpha * alike).argmax()
-        new.append(int(candidates[best]))
-        if ended(new):
-            return new
-        cache.batch_select_indices(best[None])
-        logits, context = out.logits[best, -1][None], torch.cat([context, states[best][None]])
-'''
-
-_OUTPUT = """
-for strategy, ids in results.items():
-    print(f"--- {strategy}\\n{tokenizer.decode(start_ids + ids, skip_special_tokens=True)}\\n")
-for strategy, ids in results.items():
-    print(json.dumps({"strategy": strategy, "ids": ids}))
-"""

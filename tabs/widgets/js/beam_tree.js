@@ -4,7 +4,7 @@
 const BEAM_STEP = 144, BEAM_NODE = 112, BEAM_KEPT = 30, BEAM_PRUNED = 24, BEAM_TOP = 26, TIP_TEXT = 200, LEVELS_PER_FRAME = 16;
 
 const beamTree = (tip) => {
-  const card = node("section", "bv-card bv-beam");
+  const card = node("section", "bv-beam");
   const head = node("header", "bv-beam-head");
   const title = node("h3", "bv-card-title", "Beam tree");
   const summary = node("span", "bv-muted");

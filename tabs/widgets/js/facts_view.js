@@ -23,7 +23,7 @@ const draw = () => {
   columns.append(lines);
   const parts = value.tree ? (Array.isArray(value.tree) ? value.tree : [value.tree]) : [];
   if (parts.length) {
-    const total = parts.reduce((sum, part) => sum + (part.count || 0), 0) || 1;
+    const total = parts.reduce((sum, part) => sum + (part.parameters || 0), 0) || 1;
     const tree = node("div", "bv-facts-tree");
     tree.setAttribute("aria-label", "Parameters per part");
     for (const part of parts) tree.append(partOf(part, total, 0));
@@ -45,10 +45,10 @@ const partOf = (part, total, depth) => {
     if (part.note) name.append(node("span", "bv-muted bv-part-note", part.note));
     const track = node("span", "bv-track");
     const bar = node("span", "bv-bar");
-    bar.style.width = `${part.count ? Math.max(0.8, (100 * part.count) / total) : 0}%`;
+    bar.style.width = `${part.parameters ? Math.max(0.8, (100 * part.parameters) / total) : 0}%`;
     track.append(bar);
-    const count = node("span", "bv-number", typeof part.count === "number" ? shortCount(part.count) : "");
-    if (typeof part.count === "number") count.title = `${part.count.toLocaleString("en")} parameters`;
+    const count = node("span", "bv-number", typeof part.parameters === "number" ? shortCount(part.parameters) : "");
+    if (typeof part.parameters === "number") count.title = `${part.parameters.toLocaleString("en")} parameters`;
     made.append(name, track, count);
     return made;
   };

@@ -1,9 +1,7 @@
-// The run view: follows one run's event stream, keeps its view model up to date with the ops that arrive, draws columns.
+// The run view: draws the columns of the run that it follows (run_stream.js), and its beam trees (beam_tree.js).
 // Runs as gr.HTML's js_on_load: element, trigger, props and watch are given.
 
 const FULL_WASH_BITS = 6;
-const RETRY_MS = [400, 800, 1600, 3200, 6400];
-const RETRIES = 12;
 const FINISH_WORDS = { eos: "end of text", length: "length limit", "stop string": "stop string", stopped: "stopped" };
 const METRIC_WORDS = {
   perplexity: ["ppl", "perplexity under the model"],
@@ -27,14 +25,14 @@ empty.append(emptyTitle, emptyText);
 const grid = node("div", "bv-grid");
 const hand = node("div", "bv-hand");
 hand.hidden = true;
-const whenWaiting = (act) => () => { if (model.waiting) { model.waiting = false; drawHand(); act(); } };
+const whenWaiting = (act) => () => { if (stream.model.waiting) { stream.model.waiting = false; drawHand(); act(); } };
 const nextButton = button("bv-button bv-button-primary bv-next", "Next token", "", whenWaiting(() => trigger("next", {})));
 const runOnButton = button("bv-button bv-run-on", "Run on", "", whenWaiting(() => trigger("run_on", {})));
 const handText = node("span", "bv-muted");
 hand.append(nextButton, runOnButton, handText);
 const foot = node("div", "bv-foot");
 const state = node("span", "bv-state");
-const again = button("bv-link bv-again", "follow again", "", () => { retries = 0; open(); });
+const again = button("bv-link bv-again", "follow again", "", () => stream.again());
 again.hidden = true;
 const legend = node("span", "bv-legend");
 legend.append(node("span", "bv-legend-text", "surprisal 0"), node("i", "bv-legend-bar"), node("span", "bv-legend-text", `${FULL_WASH_BITS} bits or more`));
@@ -48,87 +46,8 @@ live.setAttribute("aria-live", "polite");
 root.append(message, empty, grid, hand, foot, notes, beams, live);
 const tip = tooltip(root);
 
-// --- the model and its stream ----------------------------------------------------------------------------------------
-let model = {}, run = null, address = null, last = -1, source = null, ended = true, retries = 0, timer = 0, link = "";
-let cards = [], trees = new Map(), picked = null, showIds = false, frame = 0, announced = false, sawHand = false, refused = false;
-
-const fullAddress = () => {
-  const url = new URL(window.benchtop.url(address));
-  if (last >= 0) url.searchParams.set("after", String(last));
-  return url.href;
-};
-
-const close = () => {
-  if (source) source.close();
-  source = null;
-  clearTimeout(timer);
-};
-
-const finishStream = () => { ended = true; close(); link = ""; plan(); };
-
-const open = () => {
-  close();
-  if (!address || ended || !element.isConnected) return;
-  const mine = new EventSource(fullAddress());
-  source = mine;
-  let opened = false;
-  mine.onopen = () => { if (source === mine) { opened = true; link = ""; plan(); } };
-  mine.onmessage = (e) => {
-    if (source !== mine) return;
-    if (!element.isConnected) { close(); return; }
-    take(e.data);
-  };
-  mine.addEventListener("end", () => { if (source === mine) finishStream(); });
-  mine.onerror = () => {
-    if (source !== mine) return;
-    if (opened) retry(); else refusal();
-  };
-};
-
-// An EventSource does not say why it was refused; asking once more tells a refusal (with a sentence) from a broken line.
-const refusal = async () => {
-  const asked = address;
-  retry();
-  const stop = new AbortController();
-  try {
-    const answer = await fetch(fullAddress(), { signal: stop.signal });
-    if (asked !== address || answer.status < 400 || answer.status >= 500) return;
-    const said = await answer.json();
-    model = applyOps(model, [{ set: ["error"], value: { what: said.what || "This run cannot be followed.", todo: said.todo || "" } }]);
-    refused = true;
-    finishStream();
-  } catch { /* no answer at all: the retry goes on */ } finally { stop.abort(); }
-};
-
-const take = (text) => {
-  const data = JSON.parse(text);
-  if (data.seq <= last) return;
-  try {
-    model = applyOps(model, data.ops);
-    last = data.seq;
-    retries = 0;
-  } catch (problem) {
-    console.warn("The run's stream had a gap; reading it again from its start.", problem);
-    model = {};
-    last = -1;
-    clear();
-    retry();
-  }
-  plan();
-};
-
-// An EventSource would reconnect with its first address; ours asks for what came after the last record we have.
-const retry = () => {
-  close();
-  if (ended) return;
-  if (retries >= RETRIES) { link = "lost"; plan(); return; }
-  link = "again";
-  timer = setTimeout(open, RETRY_MS[Math.min(retries++, RETRY_MS.length - 1)]);
-  plan();
-};
-const wake = () => { if (!ended && !source && address && element.isConnected) { retries = 0; open(); } };
-window.addEventListener("online", wake);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) wake(); });
+// --- the run on show -------------------------------------------------------------------------------------------------
+let run = null, cards = [], trees = new Map(), picked = null, showIds = false, frame = 0, announced = false, sawHand = false;
 
 const clear = () => {
   grid.textContent = "";
@@ -141,38 +60,29 @@ const clear = () => {
   tip.hide();
 };
 
+const plan = () => { if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); }); };
+const stream = runStream(() => element.isConnected, plan, clear);
+
 const follow = () => {
   const value = props.value;
-  const nextRun = value ? value.run ?? "" : null;
-  if (value && !value.model && nextRun === run && value.url) {
-    address = value.url;
+  const next = value ? value.run ?? "" : null;
+  if (value && value.url && next === run && stream.link !== "refused") {
     if (value.selected !== undefined) pick(value.selected);
-    wake();
+    stream.renew(value.url);
     return;
   }
-  close();
-  clear();
-  run = nextRun;
+  run = next;
   root.dataset.run = run ?? "";
-  model = value && value.model ? JSON.parse(JSON.stringify(value.model)) : {};
-  last = -1;
-  retries = 0;
-  link = "";
-  refused = false;
   picked = (value && value.selected) || null;
-  address = value && !value.model ? value.url || null : null;
-  ended = !address;
-  plan();
-  open();
+  if (value && value.model) stream.follow(null, structuredClone(value.model));
+  else stream.follow((value && value.url) || null);
 };
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
-const plan = () => { if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); }); };
-
-const over = () => ["finished", "stopped", "failed"].includes(model.status);
+const over = () => ["finished", "stopped", "failed"].includes(stream.model.status);
 
 const draw = () => {
-  const columns = model.columns || [];
+  const columns = stream.model.columns || [];
   if (columns.length < cards.length) clear();
   while (cards.length < columns.length) cards.push(makeCard(cards.length));
   grid.dataset.columns = columns.length;
@@ -188,7 +98,7 @@ const draw = () => {
 };
 
 const drawEmpty = (count) => {
-  empty.hidden = count > 0 || over() || refused;
+  empty.hidden = count > 0 || over() || stream.link === "refused";
   empty.classList.toggle("is-busy", run !== null && run !== "");
   if (run === null) {
     setText(emptyTitle, "Tokens will appear here");
@@ -200,7 +110,7 @@ const drawEmpty = (count) => {
 };
 
 const progressText = () => {
-  const p = model.progress;
+  const p = stream.model.progress;
   if (!p) return "";
   const amount = p.total ? ` ${shortNumber(p.done)} of ${shortNumber(p.total)}${p.unit ? ` ${p.unit}` : ""}` : "";
   const left = typeof p.seconds_left === "number" ? `, about ${Math.ceil(p.seconds_left)} s left` : "";
@@ -238,7 +148,7 @@ const makeCard = (index) => {
 };
 
 const textOf = (index) =>
-  [...(model.prompt || []), ...((model.columns || [])[index] || { tokens: [] }).tokens].map((t) => t.t).join("");
+  [...(stream.model.prompt || []), ...((stream.model.columns || [])[index] || { tokens: [] }).tokens].map((t) => t.t).join("");
 
 const setIds = (on) => {
   showIds = on;
@@ -251,8 +161,8 @@ const setIds = (on) => {
 const drawCard = (card, column) => {
   setText(card.title, column.title);
   card.flow.setAttribute("aria-label", `Tokens of ${column.title}`);
-  const running = column.state === "running" && !over() && !refused;
-  const mark = running ? (model.waiting ? "waiting" : "running") : model.status === "failed" && !column.finish ? "failed"
+  const running = column.state === "running" && !over() && stream.link !== "refused";
+  const mark = running ? (stream.model.waiting ? "waiting" : "running") : stream.model.status === "failed" && !column.finish ? "failed"
     : column.finish === "stopped" ? "stopped" : "done";
   if (card.dot.dataset.state !== mark) {
     card.dot.dataset.state = mark;
@@ -262,7 +172,7 @@ const drawCard = (card, column) => {
   card.box.classList.toggle("is-running", running);
   setText(card.rate, column.rate === null || column.rate === undefined ? "" : `${shortNumber(column.rate)} tok/s`);
   card.rate.title = card.rate.textContent ? "tokens per second" : "";
-  if (card.prompt !== model.prompt) drawPrompt(card);
+  if (card.prompt !== stream.model.prompt) drawPrompt(card);
   const grew = drawTokens(card, column.tokens);
   card.caret.hidden = !running;
   const lines = drawLines(card, column), metrics = drawMetrics(card, column);
@@ -270,9 +180,9 @@ const drawCard = (card, column) => {
 };
 
 const drawPrompt = (card) => {
-  card.prompt = model.prompt;
+  card.prompt = stream.model.prompt;
   card.promptBox.textContent = "";
-  for (const token of model.prompt || []) {
+  for (const token of stream.model.prompt || []) {
     const span = node("span", "bv-ptok");
     span.dataset.id = token.id;
     span.bench = token;
@@ -367,40 +277,40 @@ const drawBeams = (columns) => {
 };
 
 const drawMessage = () => {
-  const failed = model.error;
+  const failed = stream.model.error;
   message.hidden = !failed;
-  const key = failed ? JSON.stringify(model.error) : "";
+  const key = failed ? JSON.stringify(stream.model.error) : "";
   if (message.dataset.key === key) return;
   message.dataset.key = key;
   message.textContent = "";
-  if (failed) message.append(node("strong", "bv-message-what", model.error.what), node("span", "bv-message-todo", model.error.todo));
+  if (failed) message.append(node("strong", "bv-message-what", stream.model.error.what), node("span", "bv-message-todo", stream.model.error.todo));
 };
 
 const drawHand = () => {
-  if (model.waiting) sawHand = true;
+  if (stream.model.waiting) sawHand = true;
   hand.hidden = !sawHand || over();
-  for (const made of [nextButton, runOnButton]) made.setAttribute("aria-disabled", String(!model.waiting));
-  setText(handText, model.waiting ? "One token at a time: look, then go on." : "…");
+  for (const made of [nextButton, runOnButton]) made.setAttribute("aria-disabled", String(!stream.model.waiting));
+  setText(handText, stream.model.waiting ? "One token at a time: look, then go on." : "…");
 };
 
 const stateText = () => {
   if (run === null) return "";
-  if (link === "lost") return "The connection is lost; what came so far stays here.";
-  if (refused) return "not followed any more";
-  if (link === "again") return "reconnecting…";
-  const time = typeof model.seconds === "number" ? ` after ${shortNumber(model.seconds)} s` : "";
-  if (model.status === "finished") return `finished${time}`;
-  if (model.status === "stopped") return `stopped${time}`;
-  if (model.status === "failed") return `failed${time}`;
-  if (!(model.columns || []).length) return ""; // the empty card says it
-  return progressText() || (model.waiting ? "waiting for you" : "running");
+  if (stream.link === "lost") return "The connection is lost; what came so far stays here.";
+  if (stream.link === "refused") return "not followed any more";
+  if (stream.link === "again") return "reconnecting…";
+  const time = typeof stream.model.seconds === "number" ? ` after ${shortNumber(stream.model.seconds)} s` : "";
+  if (stream.model.status === "finished") return `finished${time}`;
+  if (stream.model.status === "stopped") return `stopped${time}`;
+  if (stream.model.status === "failed") return `failed${time}`;
+  if (!(stream.model.columns || []).length) return ""; // the empty card says it
+  return progressText() || (stream.model.waiting ? "waiting for you" : "running");
 };
 
 const drawFoot = (columns) => {
   setText(state, stateText());
-  again.hidden = link !== "lost";
+  again.hidden = stream.link !== "lost";
   legend.hidden = columns.length === 0;
-  const warnings = model.warnings || [];
+  const warnings = stream.model.warnings || [];
   notes.hidden = warnings.length === 0;
   while (notes.children.length > warnings.length) notes.lastChild.remove();
   for (let i = notes.children.length; i < warnings.length; i++) notes.append(node("li", "bv-line is-note", warnings[i]));
@@ -409,8 +319,8 @@ const drawFoot = (columns) => {
 const announce = (columns) => {
   announced = true;
   const each = columns.map((c) => `${c.title}: ${plural(c.tokens.length, "token")}`).join("; ");
-  const error = model.error ? ` ${model.error.what} ${model.error.todo}` : "";
-  setText(live, `Run ${model.status}. ${each}.${error}`);
+  const error = stream.model.error ? ` ${stream.model.error.what} ${stream.model.error.todo}` : "";
+  setText(live, `Run ${stream.model.status}. ${each}.${error}`);
 };
 
 // --- looking at a token ----------------------------------------------------------------------------------------------
