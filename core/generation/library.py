@@ -7,6 +7,7 @@ from torch's global generator, whose state is put aside between slices, so that 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,7 +101,9 @@ class LibraryGenerate:
         self._turnstile.go.acquire()
         try:
             inputs = self._inputs()
-            output = self._loaded.model.generate(
+            model = copy.copy(self._loaded.model)  # shares all weights
+            model.generation_config = GenerationConfig()  # no default of the checkpoint fills what is not set here
+            output = model.generate(
                 **inputs,
                 generation_config=GenerationConfig(**self._settings),
                 logits_processor=LogitsProcessorList([self._turnstile]),

@@ -51,6 +51,8 @@ def likelihood(
     document longer than the context is scored in windows that overlap by half, each token once, with at least half
     a window before it.
     """
+    if context < 2:
+        raise ValueError(f"a window of {context} tokens predicts nothing")
     nats, tokens, size = 0.0, 0, 0
     for text in texts:
         ids = torch.tensor([list(encode(text))])

@@ -22,7 +22,7 @@ from tabs.widgets.held import held
 from tabs.widgets.lesson import Steps, lesson
 from tabs.widgets.link import NEW_RUN, link
 from tabs.widgets.microscope_view import microscope_view
-from tabs.widgets.run_view import run_view
+from tabs.widgets.run_view import beams_here, run_view
 
 __all__ = ["build", "reduce"]
 
@@ -61,8 +61,9 @@ class Tab:
             with gr.Column(elem_classes=["bt-controls"], min_width=280):
                 self.form = self._controls(frame)
             with gr.Column(elem_classes=["bt-results"], min_width=320):
-                self.view, self.microscope = run_view(), microscope_view()
-                self.tree, self.facts, self.code = branch_tree(), facts_view(), code_panel()
+                self.view, self.microscope, self.tree = run_view(), microscope_view(), branch_tree()
+                beams_here()
+                self.facts, self.code = facts_view(), code_panel()
                 self.link = link(self.form, LAB, frame.visitor, self._request_of)
                 self._lesson()
         self.shown = [self.run, self.share, self.view, self.tree, self.microscope]

@@ -24,6 +24,14 @@ from tabs.widgets.scripts import script, widget
 SCRIPT = script("common", "view_ops", "run_stream", "beam_tree", "run_view")
 
 
+def beams_here() -> gr.HTML:
+    """Where on the page the beam trees of the run view stand; without it, at its end. Build it after the run view."""
+    return gr.HTML(
+        None, html_template="<div class='bv-view bv-beams-here'></div>", container=False, padding=False,
+        apply_default_css=False, elem_classes=["bv-widget"],
+    )  # fmt: skip
+
+
 def run_view(value: dict[str, Any] | None = None, *, elem_id: str = "run-view") -> gr.HTML:
     """The component; one per lab."""
     return widget("run", SCRIPT, value, elem_id)

@@ -40,10 +40,11 @@ def check_column(job: ColumnJob, ids: Sequence[int]) -> Step:
 def library_settings(job: ColumnJob) -> dict[str, Any]:
     """The fields of a ``GenerationConfig`` that ask the library for what this column does."""
     request, chosen, config = job.request, job.request.sampling(job.strategy), job.loaded.model.generation_config
-    used = len(request.forced_ids) + (len(job.prompt_ids) if job.loaded.facts.kind == "causal" else 1)
+    used = len(request.forced_ids) + (len(job.prompt_ids) if job.loaded.facts.kind == "causal" else 0)
     settings: dict[str, Any] = {
         "max_new_tokens": min(request.max_new_tokens, job.loaded.facts.context - used),
         "eos_token_id": None if request.ignore_eos else config.eos_token_id,
+        "bos_token_id": config.bos_token_id,
         "pad_token_id": config.pad_token_id,
         "decoder_start_token_id": config.decoder_start_token_id,
         "repetition_penalty": chosen.repetition_penalty,

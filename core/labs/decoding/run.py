@@ -70,8 +70,6 @@ def _refuse_unsuitable(request: DecodingRequest, loaded: LoadedModel) -> None:
     facts = loaded.facts
     if facts.kind == "encoder":
         raise BadInput(f"{facts.title} is an encoder: it reads text and writes none.", "Choose a model that decodes.")
-    if facts.kind == "seq2seq" and request.forced_ids and Strategy.BEAM in request.strategies:
-        raise BadInput("Beam search branches with causal models only.", "Branch from a greedy or sampled column.")
     wrong = [STRATEGY_TITLES[s] for s in request.strategies if s in CAUSAL_ONLY]
     if facts.kind == "seq2seq" and wrong:
         raise BadInput(

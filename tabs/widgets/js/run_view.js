@@ -43,7 +43,8 @@ notes.hidden = true;
 const beams = node("div", "bv-beams");
 const live = node("div", "bv-offscreen");
 live.setAttribute("aria-live", "polite");
-root.append(message, empty, grid, hand, foot, notes, beams, live);
+root.append(message, empty, grid, hand, foot, notes, live);
+root.append(beams);
 const tip = tooltip(root);
 
 // --- the run on show -------------------------------------------------------------------------------------------------
@@ -264,6 +265,8 @@ const drawMetrics = (card, column) => {
 };
 
 const drawBeams = (columns) => {
+  const place = (element.closest(".bt-lab") || document).querySelector(".bv-beams-here"); // a page may want it further down
+  if (place && beams.parentElement !== place) place.append(beams);
   columns.forEach((column, i) => {
     if (!column.beam || !column.beam.steps.length) return;
     let tree = trees.get(i);

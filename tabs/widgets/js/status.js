@@ -13,9 +13,9 @@ const bytes = (n) => {
 const STATES = { "ready": "all labs ready", "warming up": "warming up", "failed": "some labs are not ready" };
 
 const draw = (s) => {
-  const [kind, ...rest] = String(s.device ?? "CPU").split(" ");
+  const [, kind, rest] = /^(\S+?),?(?:\s+(.*))?$/.exec(s.device ?? "CPU") ?? [null, s.device, ""];
   part("device").textContent = kind;
-  part("which").textContent = rest.join(" ");
+  part("which").textContent = rest ?? "";
   part("models").textContent = s.models ?? 0;
   part("used").textContent = bytes(s.bytes ?? 0);
   part("total").textContent = s.budget ? `of ${bytes(s.budget)}` : "";
