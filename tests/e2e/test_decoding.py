@@ -1,4 +1,4 @@
-"""The Decoding lab as a visitor uses it: type, run, look, branch, stop, reload, share; and nobody sees another's runs."""
+"""The Decoding lab as a visitor uses it: type, run, look, branch, stop, reload, share; nobody sees another's runs."""
 
 from __future__ import annotations
 

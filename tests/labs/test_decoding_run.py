@@ -178,5 +178,5 @@ def test_the_microscope_shows_the_chosen_token_with_the_probability_of_the_log()
         chosen = next(row for row in view["rows"] if row["chosen"])
         assert chosen["id"] == token["id"]
         assert chosen["p"][0] == pytest.approx(2.718281828 ** token["logprob"], rel=1e-4)
-        assert [stage["name"] for stage in view["stages"]][0] == "raw"
+        assert view["stages"][0]["name"] == "raw"
         assert len(chosen["p"]) == len(view["stages"])

@@ -14,8 +14,8 @@ from typing import Any
 import gradio as gr
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from gradio.routes import App
-from starlette.testclient import TestClient
 
 from core.events import Done, Token
 from core.runtime.identity import Identity

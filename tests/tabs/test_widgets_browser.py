@@ -379,7 +379,12 @@ def test_code_is_shown_copied_and_saved(tab: Page, views: ViewsPage) -> None:
 
 
 def test_facts_list_a_models_parts(tab: Page, views: ViewsPage) -> None:
-    layers = {"name": "layers", "parameters": 3_000_000, "note": NASTY[1], "children": [{"name": "mlp", "parameters": 2_000_000}]}
+    layers = {
+        "name": "layers",
+        "parameters": 3_000_000,
+        "note": NASTY[1],
+        "children": [{"name": "mlp", "parameters": 2_000_000}],
+    }
     value = {"title": "Story", "lines": [["Context", "512 tokens"]], "tree": [layers], "why": NASTY[0]}
     show(tab, views, facts=json.loads(json.dumps(value)))
     tab.locator("#facts summary").first.click()

@@ -20,7 +20,28 @@ from core.training.corpus import (
     split_stories,
 )
 
-WORDS = """cat dog sun hat red big ran sat tree boat fish lamp door king milk rain sand wolf book song""".split()
+WORDS = [
+    "cat",
+    "dog",
+    "sun",
+    "hat",
+    "red",
+    "big",
+    "ran",
+    "sat",
+    "tree",
+    "boat",
+    "fish",
+    "lamp",
+    "door",
+    "king",
+    "milk",
+    "rain",
+    "sand",
+    "wolf",
+    "book",
+    "song",
+]
 
 
 def story(n: int) -> str:
