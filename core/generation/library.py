@@ -105,6 +105,7 @@ class LibraryGenerate:
             model.generation_config = GenerationConfig()  # no default of the checkpoint fills what is not set here
             output = model.generate(
                 **inputs,
+                attention_mask=torch.ones_like(inputs["inputs"]),  # a start token may have the padding's id
                 generation_config=GenerationConfig(**self._settings),
                 logits_processor=LogitsProcessorList([self._turnstile]),
                 tokenizer=self._loaded.tokenizer,
