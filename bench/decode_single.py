@@ -20,8 +20,8 @@ NAME = "decode_single"
 GOAL = 1.3
 HIGHER_IS_BETTER = True
 
-TOKENS = 128
-TURNS = 9
+TOKENS = 64
+TURNS = 25
 ROW = SamplingParameters(do_sample=True, temperature=0.8, top_k=40, top_p=0.9, seed=7)
 
 

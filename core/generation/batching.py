@@ -22,7 +22,7 @@ from transformers import DynamicCache
 from core.generation.choosing import Chooser
 from core.generation.readings import measure
 from core.generation.rows import Row, clock
-from core.generation.slots import DecodePass, Newcomer, SlotCache
+from core.generation.slots import DecodePass, Newcomer, SlotCache, can_share
 from core.generation.stepping import State, Stepper
 from core.runtime.loading import LoadedModel
 
@@ -41,14 +41,22 @@ _batches: dict[int, Batch] = {}
 """The batches that have rows, by the identity of their model."""
 
 
-def enqueue(loaded: LoadedModel, row: Row) -> None:
-    """Put a row into its model's batch; on an inline lane this returns when the batch is empty again."""
+def enqueue(loaded: LoadedModel, row: Row) -> bool:
+    """Put a row into its model's batch; False when this model's rows cannot share a pass.
+
+    On an inline lane this returns when the batch is empty again.
+    """
     key = id(loaded.model)
     with _lock:
         batch = _batches.get(key)
-        is_new = batch is None
-        if batch is None:
-            batch = _batches[key] = Batch(loaded)
+        if batch is not None:
+            batch.waiting.append(row)
+            return True
+    if not can_share(loaded.model):
+        return False
+    with _lock:
+        is_new = key not in _batches
+        batch = _batches.setdefault(key, Batch(loaded))
         batch.waiting.append(row)
     if is_new:
         try:
@@ -56,6 +64,7 @@ def enqueue(loaded: LoadedModel, row: Row) -> None:
         except BaseException as error:
             batch.fail(error)
             raise
+    return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

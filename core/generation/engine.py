@@ -17,7 +17,6 @@ from core.generation.batching import SoloRow, enqueue
 from core.generation.parameters import SamplingParameters, StopConditions
 from core.generation.readings import Finish, TokenReading, read_tokens
 from core.generation.rows import Row
-from core.generation.slots import can_share
 from core.generation.stepping import Stepper
 from core.runtime.loading import LoadedModel
 
@@ -58,9 +57,7 @@ def generate(
     def run() -> Iterator[TokenReading]:
         prompt = [*Stepper(loaded).decoder_start()[0].tolist(), *prefix_ids] if takes_source else prompt_ids
         row = Row(loaded, prompt, sampling, stop, limit=limit, visitor=visitor, cancelled=cancelled)
-        if can_share(loaded.model):
-            enqueue(loaded, row)
-        else:
+        if takes_source or not enqueue(loaded, row):
             loaded.lane.submit(SoloRow(loaded, row, tuple(prompt_ids) if takes_source else None))
         yield from row.readings()
 

@@ -30,7 +30,7 @@ its start token to its end token; the bytes are those of the text.
 
 {millions:.1f} M tokens in {steps:,} steps, {took:.0f} minutes on {hardware}, bf16 autocast. Matrices: Muon;
 embeddings and norms: AdamW; residual dropout; the weights are an exponential moving average. The share of stories grows
-from 35% to 75% of each batch, a part of them told as chats; prose and novels are the rest.
+from 35% to 75% of each batch, a part of them told as chats; prose and novels are the rest. {note}
 
 - Stories and chats: {stories:,} stories of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories),
   CDLA-Sharing-1.0.

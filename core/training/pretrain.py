@@ -268,7 +268,7 @@ def hardware(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} CPU cores"
 
 
-def export(run: Pretraining, out: Path, title: str) -> dict[str, Any]:
+def export(run: Pretraining, out: Path, title: str, note: str) -> dict[str, Any]:
     """Write the averaged weights as bf16 safetensors, tokenizer, ``training.json`` and card; returns the report."""
     model = run.average.to(torch.bfloat16)
     turn_end = run.tokenizer.convert_tokens_to_ids(TURN_END)
@@ -284,6 +284,7 @@ def export(run: Pretraining, out: Path, title: str) -> dict[str, Any]:
         "tokens": run.progress.step * run.recipe.batch * run.recipe.context,
         "seconds": round(run.progress.seconds),
         "hardware": hardware(run.device),
+        "note": note,
         "parameters": sum(p.numel() for p in model.parameters()),
         "stories": len(run.corpus.stories),
         "near_duplicates_removed": run.corpus.near_duplicates,
@@ -305,6 +306,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True, help="folder with stories/, modern_prose/, novels.tar.xz")
     parser.add_argument("--out", type=Path, required=True, help="where the finished model goes")
     parser.add_argument("--title", default="Story LM", help="the model's name in its card and in the picker")
+    parser.add_argument("--note", default="", help="a sentence for the card on how the run went")
     parser.add_argument("--work", type=Path, help="where the checkpoint is kept (default: OUT.training)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-compile", action="store_true", help="do not use torch.compile")
@@ -324,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = Pretraining(recipe, corpus, work, device=options.device, compiled=compiled)
     print("resumed" if run.resume() else "started", f"at step {run.progress.step} of {recipe.steps}", flush=True)
     train(run)
-    print(json.dumps(export(run, options.out, options.title)["held_out"]))
+    print(json.dumps(export(run, options.out, options.title, options.note)["held_out"]))
 
 
 if __name__ == "__main__":
