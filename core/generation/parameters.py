@@ -50,6 +50,14 @@ class Stage(StrEnum):
     TYPICAL = "typical"
 
 
+STAGE_TITLES = {
+    Stage.PENALTIES: "penalties",
+    Stage.TEMPERATURE: "temperature",
+    Stage.TOP_K: "top-k",
+    Stage.TOP_P: "top-p",
+    Stage.MIN_P: "min-p",
+    Stage.TYPICAL: "typical",
+}
 DEFAULT_ORDER = (Stage.PENALTIES, Stage.TEMPERATURE, Stage.TOP_K, Stage.TOP_P, Stage.MIN_P, Stage.TYPICAL)
 
 

@@ -76,7 +76,8 @@ class Tab:
         models = [(f"{c.title} · {c.note}", c.name) for c in catalog.choices(("causal", "seq2seq"))]
         drafts = [(PROMPT_LOOKUP, PROMPT_LOOKUP), *models]
         inputs = form(DecodingRequest, groups=GROUPS, choices={"model": models, "draft": drafts})
-        with gr.Accordion("A model that needs a token", open=False, elem_classes=["bt-more"]):
+        token_section = gr.Accordion("A model that needs a token", open=False, elem_classes=["bt-more"])
+        with token_section, gr.Column(elem_classes=["bt-form"]):
             self.hub_token = gr.Textbox(
                 label="Your Hugging Face token",
                 type="password",

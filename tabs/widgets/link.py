@@ -1,4 +1,4 @@
-"""The inputs in the address bar, and a button that copies the link.
+"""The inputs in the address bar, and two buttons: one copies a link to the inputs, one a link to the run on show.
 
 Only what differs from the defaults is in the address, under the field's own name, beside ``tab``. Values of more than
 ``LONGEST`` characters are left out: such inputs are shared as a run (``?tab=decoding&run=<share token>``), for which
@@ -30,7 +30,9 @@ LONGEST = 1500
 FOLDER = Path(__file__).parent / "js"
 JS = (FOLDER / "link.js").read_text(encoding="utf-8")
 TEMPLATE = (
-    "<button type='button' class='bt-chip bt-copy'>Copy link</button>"
+    "<button type='button' class='bt-chip bt-copy' title='A link to this lab with these inputs'>Copy link</button>"
+    "<button type='button' class='bt-chip bt-share' title='Whoever has the link can watch this run, and nothing else'>"
+    "Share this run</button>"
     "<input class='bt-link' type='text' readonly hidden aria-label='The link to this lab with these inputs'>"
     "<span class='bt-note' role='status' aria-live='polite'></span>"
 )

@@ -135,9 +135,7 @@ def test_two_visitors_do_not_see_each_other_and_a_share_link_is_read_only(visit:
     assert two.locator(TOKENS).count() == 0
 
     one.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
-    type_prompt(one, "A secret fox lived " * 100)
-    time.sleep(1)
-    one.locator(".bt-copy").click()
+    one.locator(".bt-share").click()
     one.wait_for_function("window.copied !== undefined", timeout=PATIENCE)
     link = one.evaluate("window.copied")
     assert parse_qs(urlsplit(link).query)["run"]
@@ -145,6 +143,17 @@ def test_two_visitors_do_not_see_each_other_and_a_share_link_is_read_only(visit:
     ready(two)
     expect(two.locator(TOKENS).nth(10)).to_be_visible(timeout=PATIENCE)
     assert any("secret fox" in text for text in texts(two))
+
+
+def test_two_visitors_press_run_at_once(visit: Visit) -> None:
+    pages = [ready(visit(LAB)), ready(visit(LAB))]
+    for page, animal in zip(pages, ("otter", "badger"), strict=True):
+        type_prompt(page, f"The {animal} said")
+    for page in pages:
+        run(page)
+    for page, own, other in zip(pages, ("otter", "badger"), ("badger", "otter"), strict=True):
+        finished(page)
+        assert all(own in text and f"The {other} said" not in text for text in texts(page))
 
 
 def test_another_visitors_run_cannot_be_followed(visit: Visit, app: RunningApp) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.generation.microscope import MicroscopeReading, OrderComparison, compare_orders, explain, forward_once
-from core.generation.parameters import SamplingParameters, Stage, Strategy
+from core.generation.parameters import STAGE_TITLES, SamplingParameters, Stage, Strategy
 from core.generation.text_stream import token_text
 from core.labs.decoding.request import MicroscopeRequest
 from core.runtime.loading import LoadedModel
@@ -17,14 +17,6 @@ PARAMETER_OF = {
     Stage.TOP_P: "top_p",
     Stage.MIN_P: "min_p",
     Stage.TYPICAL: "typical_p",
-}
-NAMES = {
-    Stage.PENALTIES: "penalties",
-    Stage.TEMPERATURE: "temperature",
-    Stage.TOP_K: "top-k",
-    Stage.TOP_P: "top-p",
-    Stage.MIN_P: "min-p",
-    Stage.TYPICAL: "typical",
 }
 SEARCHES = {
     Strategy.BEAM: "Beam search compares whole hypotheses, so it may take a token that is not the best of its step.",
@@ -101,7 +93,7 @@ def _stages(parameters: SamplingParameters, reading: MicroscopeReading) -> list[
     columns: list[dict[str, Any]] = [{"name": "raw", "label": "raw", "left": reading.vocabulary, "movable": False}]
     for stage, active, left in zip(reading.order, reading.active, reading.left, strict=True):
         value = f" {getattr(parameters, PARAMETER_OF[stage]):g}" if active and stage in PARAMETER_OF else ""
-        label = f"{NAMES[stage]}{value}" if active else f"{NAMES[stage]} off"
+        label = f"{STAGE_TITLES[stage]}{value}" if active else f"{STAGE_TITLES[stage]} off"
         columns.append({"name": stage.value, "label": label, "left": left, "movable": True, "neutral": not active})
     return columns
 

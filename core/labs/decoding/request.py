@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from core.generation.parameters import (
     DEFAULT_ORDER,
     SAMPLING_STRATEGIES,
+    STAGE_TITLES,
     STRATEGY_TITLES,
     SamplingParameters,
     Stage,
@@ -50,6 +51,7 @@ class DecodingRequest(Request):
         min_length=1,
         max_length=4,
         description="Up to four, side by side.",
+        json_schema_extra={"labels": {s.value: title for s, title in STRATEGY_TITLES.items()}},
     )
     temperature: float = Field(
         0.8,
@@ -150,7 +152,10 @@ class DecodingRequest(Request):
         7, title="Seed", ge=0, lt=2**31, description="Each column draws from its own generator with this seed."
     )
     stage_order: tuple[Stage, ...] = Field(
-        DEFAULT_ORDER, title="Stage order", description="The order in which the sampling stages act."
+        DEFAULT_ORDER,
+        title="Stage order",
+        description="The order in which the sampling stages act.",
+        json_schema_extra={"labels": {s.value: title for s, title in STAGE_TITLES.items()}},
     )
     by_hand: bool = Field(False, title="One token at a time", description="Wait for Next before each token.")
     check: bool = Field(

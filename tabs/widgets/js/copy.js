@@ -1,6 +1,6 @@
 // The copy button. Where the clipboard is refused (a frame, plain http) the link is shown selected, to copy by hand.
 const bench = window.benchtop;
-const [button, field, note] = ["button", "input", "span"].map((tag) => element.querySelector(tag));
+const [button, share, field, note] = [".bt-copy", ".bt-share", "input", "span"].map((part) => element.querySelector(part));
 let clearing = 0;
 
 const say = (words) => {
@@ -28,10 +28,14 @@ const copy = async (url) => {
   }
 };
 
+const askForRun = () => {
+  say("Making a link…");
+  trigger("make_link");
+};
+share.addEventListener("click", askForRun);
 button.addEventListener("click", () => {
   if (bench.isLong(LAB)) {
-    say("Making a link…");
-    trigger("make_link");
+    askForRun();
   } else {
     copy(bench.address(LAB).href);
   }
@@ -39,7 +43,7 @@ button.addEventListener("click", () => {
 watch("value", () => {
   const value = props.value;
   if (!value) return;
-  if (!value.run) { say("This is too long for a link: press Run first, then copy."); return; }
+  if (!value.run) { say("Press Run first: the link opens a run."); return; }
   const url = new URL(bench.root());
   url.searchParams.set("tab", LAB);
   url.searchParams.set("run", value.run);
