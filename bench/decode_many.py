@@ -7,7 +7,6 @@ generates. The two take turns and the best turn of each counts.
 
 from __future__ import annotations
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +14,7 @@ from bench.bundled_model import PROMPTS, best_of, borrow, library_generate
 from core.events import Candidate, Token
 from core.generation.engine import generate
 from core.generation.parameters import SamplingParameters, StopConditions
-from core.generation.text_stream import TextStream
+from core.generation.text_stream import TextStream, token_text
 from core.runtime.loading import LoadedModel
 
 NAME = "decode_many"
@@ -70,13 +69,13 @@ def measure() -> float:
 def _events(loaded: LoadedModel, prompt: list[int], row: SamplingParameters) -> list[str]:
     """What the run's log would hold: one line for each token."""
     stop = StopConditions(max_new_tokens=TOKENS, ignore_eos=True)
-    stream, names, lines = TextStream(loaded.tokenizer), loaded.tokenizer.convert_ids_to_tokens, []
+    stream, lines = TextStream(loaded.tokenizer), []
     for reading in generate(loaded, prompt, row, stop, visitor="bench", cancelled=lambda: False):
         text, piece = stream.push(reading.id)
-        top = tuple(Candidate(id=i, text=names(i), p=p) for i, p in reading.top)
+        top = tuple(Candidate(id=i, text=token_text(loaded.tokenizer, i), p=p) for i, p in reading.top)
         token = Token(
             column=0, index=reading.index, id=reading.id, text=text, piece=piece, logprob=reading.logprob,
             rank=reading.rank, entropy=reading.entropy, top=top,
         )  # fmt: skip
-        lines.append(json.dumps(token.model_dump(mode="json")))
+        lines.append(token.model_dump_json())
     return lines

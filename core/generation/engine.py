@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from core.errors import BadInput
 from core.generation.batching import SoloRow, enqueue
+from core.generation.beginning import begin
 from core.generation.parameters import SamplingParameters, StopConditions
 from core.generation.readings import Finish, TokenReading, read_tokens
 from core.generation.rows import Row
-from core.generation.stepping import Stepper
 from core.runtime.loading import LoadedModel
 
 __all__ = ["Finish", "TokenReading", "generate", "read_tokens"]
@@ -40,25 +39,14 @@ def generate(
     Raises ``BadInput`` at once when the prompt is empty or leaves no room in the model's context; the iterator raises
     what went wrong on the device. A row ends at the context's end ("length"), whatever ``max_new_tokens`` says.
     """
-    if not prompt_ids:
-        raise BadInput("The prompt has no tokens.", "Type something for the model to continue.")
-    context = loaded.facts.context
-    takes_source = loaded.facts.kind == "seq2seq"
-    if not takes_source:
-        prompt_ids, prefix_ids = [*prompt_ids, *prefix_ids], ()
-    room = context - len(prefix_ids) if takes_source else context - len(prompt_ids)
-    if len(prompt_ids) > context or room < 1:
-        raise BadInput(
-            f"The prompt has {len(prompt_ids):,} tokens; this model reads {context:,} at most, the answer included.",
-            "Shorten the prompt or choose a model with a longer context.",
-        )
-    limit = min(stop.max_new_tokens, room)
+    beginning = begin(loaded, prompt_ids, prefix_ids)
+    limit = min(stop.max_new_tokens, beginning.room)
+    encodes = loaded.facts.kind == "seq2seq"
 
     def run() -> Iterator[TokenReading]:
-        prompt = [*Stepper(loaded).decoder_start()[0].tolist(), *prefix_ids] if takes_source else prompt_ids
-        row = Row(loaded, prompt, sampling, stop, limit=limit, visitor=visitor, cancelled=cancelled)
-        if takes_source or not enqueue(loaded, row):
-            loaded.lane.submit(SoloRow(loaded, row, tuple(prompt_ids) if takes_source else None))
+        row = Row(loaded, beginning.start, sampling, stop, limit=limit, visitor=visitor, cancelled=cancelled)
+        if encodes or not enqueue(loaded, row):
+            loaded.lane.submit(SoloRow(loaded, row, beginning.source if encodes else None))
         yield from row.readings()
 
     return run()

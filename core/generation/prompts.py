@@ -11,20 +11,10 @@ from core.generation.text_stream import TextStream
 from core.runtime.loading import LoadedModel
 
 
-def encode_prompt(
-    loaded: LoadedModel, prompt: str, *, chat: bool = False, system_prompt: str = "", room: int = 1
-) -> list[int]:
-    """Token ids of the prompt; at least one, and leaving ``room`` tokens of the context. Raises ``BadInput``."""
+def encode_prompt(loaded: LoadedModel, prompt: str, *, chat: bool = False, system_prompt: str = "") -> list[int]:
+    """Token ids of the prompt. Raises ``BadInput`` where the model has no chat template, or one that refuses this."""
     tokenizer: Any = loaded.tokenizer
     ids = _encode_chat(tokenizer, prompt, system_prompt) if chat else tokenizer(prompt, verbose=False)["input_ids"]
-    if not ids:
-        raise BadInput("This model's tokenizer makes no token of that prompt.", "Type something else.")
-    context = loaded.facts.context
-    if len(ids) + room > context:
-        raise BadInput(
-            f"The prompt has {len(ids):,} tokens; this model reads {context:,} at most, the answer included.",
-            "Shorten the prompt or choose a model with a longer context.",
-        )
     return [int(i) for i in ids]
 
 

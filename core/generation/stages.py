@@ -22,10 +22,12 @@ from core.generation.parameters import DEFAULT_ORDER, SamplingParameters, Stage
 ABSENT = -1
 """Marks a place where a row has no token (yet)."""
 CUT = -math.inf
-_HEAD = 128
-"""How many of the most probable tokens are looked at before a row is sorted as a whole."""
+_HEADS = (64, 1024)
+"""How many of the most probable tokens are looked at before a row is sorted as a whole: at first, and at most."""
 _DOUBTFUL = 1.0e-5
 """A nucleus whose border lies this near to p is decided by the full sort, as rounding may decide it."""
+_HARMLESS = (Stage.TEMPERATURE, Stage.MIN_P)
+"""At their neutral values these leave every bit as it is, and cost less than picking out the rows that want them."""
 
 Operation = Callable[[Tensor, Tensor], Tensor]
 """Maps (scores, ids so far) to new scores."""
@@ -58,6 +60,8 @@ class Stages:
         for order, indices in orders.items():
             for stage in order:
                 active = [i for i in indices if is_active(stage, rows[i])]
+                if active and stage in _HARMLESS:
+                    active = indices
                 if active:
                     everyone = len(active) == len(rows)
                     where = None if everyone else torch.tensor(active, device=device)
@@ -75,7 +79,7 @@ class Stages:
 
 
 def compile_stage(stage: Stage, rows: Sequence[SamplingParameters], device: torch.device) -> list[Operation]:
-    """One stage for rows in all of which it is active, as operations to run one after the other."""
+    """One stage for rows in all of which it is active (or harmless), as operations to run one after the other."""
 
     def column(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
@@ -83,13 +87,13 @@ def compile_stage(stage: Stage, rows: Sequence[SamplingParameters], device: torc
     if stage is Stage.PENALTIES:
         return _compile_penalties(rows, device)
     if stage is Stage.TEMPERATURE:
-        return [_Temperature(column([row.temperature for row in rows]))]
+        return [_Temperature(column([row.temperature if row.do_sample else 1.0 for row in rows]))]
     if stage is Stage.TOP_K:
         return [_TopK([row.top_k for row in rows], device)]
     if stage is Stage.TOP_P:
         return [_TopP(column([1 - row.top_p for row in rows]))]
     if stage is Stage.MIN_P:
-        return [_MinP(column([row.min_p for row in rows]))]
+        return [_MinP(column([row.min_p if row.do_sample else 0.0 for row in rows]))]
     return [_Typical(column([row.typical_p for row in rows]))]
 
 
@@ -172,25 +176,28 @@ class _TopP:
 
     def __init__(self, rest: Tensor) -> None:
         self._rest = rest
+        self._head = _HEADS[0]
 
     def __call__(self, scores: Tensor, ids: Tensor) -> Tensor:
-        if scores.device.type != "cpu" or scores.shape[-1] <= _HEAD:
+        if scores.device.type != "cpu" or scores.shape[-1] <= self._head:
             return _nucleus_by_sorting(scores, self._rest)
-        return self._nucleus_by_its_head(scores)
+        return self._nucleus_by_its_head(scores, self._head)
 
-    def _nucleus_by_its_head(self, scores: Tensor) -> Tensor:
+    def _nucleus_by_its_head(self, scores: Tensor, size: int) -> Tensor:
         """The same cut without sorting the vocabulary, some ten times faster on a CPU; doubtful rows are sorted."""
-        head, tokens = scores.softmax(-1).topk(_HEAD)
+        head, tokens = scores.softmax(-1).topk(size)
         wide = head.double()
         slack = 1.0 - (wide.cumsum(-1) - wide) - self._rest  # the mass from this token down, less what may be cut
         kept = slack > 0
         kept[:, 0] = True
-        border = kept.sum(-1, keepdim=True).clamp(max=_HEAD - 1)
+        border = kept.sum(-1, keepdim=True).clamp(max=size - 1)
         tied = head.gather(1, border - 1) == head.gather(1, border)
         doubtful = (slack.abs() < _DOUBTFUL).any(-1) | kept[:, -1] | tied[:, 0]
         cut = torch.ones_like(scores, dtype=torch.bool).scatter_(1, tokens, ~kept)
         result = scores.masked_fill(cut, CUT)
         if bool(doubtful.any()):
+            if bool(kept[:, -1].any()):
+                self._head = min(2 * size, _HEADS[1])
             rows = doubtful.nonzero()[:, 0]
             result[rows] = _nucleus_by_sorting(scores[rows], self._rest[rows])
         return result

@@ -19,11 +19,18 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class TokenBytes:
-    """What each token of a tokenizer contributes to the text, as UTF-8 bytes; remembers what it was asked."""
+    """What each token of a tokenizer contributes to the text, as UTF-8 bytes, and how it is shown.
+
+    Remembers what it was asked: a tokenizer takes some ten microseconds for an answer, and ten candidates are shown
+    with every token.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._known: dict[int, bytes] = {}
+        self._texts: dict[int, str] = {}
+        self._pieces: dict[int, str | None] = {}
+        self.special = frozenset(tokenizer.all_special_ids)
         decoder = _decoder_types(tokenizer)
         self._has_byte_tokens = "ByteFallback" in decoder
         self._alphabet = _byte_alphabet() if "ByteLevel" in decoder and not self._has_byte_tokens else {}
@@ -32,10 +39,25 @@ class TokenBytes:
 
     def __call__(self, token_id: int) -> bytes:
         """The bytes of a token; none for an id outside the vocabulary."""
-        if token_id not in self._known:
-            token = self._tokenizer.convert_ids_to_tokens(token_id)
-            self._known[token_id] = b"" if token is None else self._bytes_of(token)
-        return self._known[token_id]
+        known = self._known.get(token_id)
+        if known is None:
+            token = self.piece(token_id)
+            known = self._known[token_id] = b"" if token is None else self._bytes_of(token)
+        return known
+
+    def piece(self, token_id: int) -> str | None:
+        """The token as the vocabulary writes it; None for an id outside."""
+        if token_id not in self._pieces:
+            self._pieces[token_id] = self._tokenizer.convert_ids_to_tokens(token_id)
+        return self._pieces[token_id]
+
+    def text(self, token_id: int) -> str:
+        """The token on its own as text: see ``token_text``."""
+        known = self._texts.get(token_id)
+        if known is None:
+            special = self.piece(token_id) if token_id in self.special else None
+            known = self._texts[token_id] = special or self(token_id).decode("utf-8", "replace")
+        return known
 
     def _bytes_of(self, token: str) -> bytes:
         if self._alphabet and all(character in self._alphabet for character in token):
@@ -54,18 +76,16 @@ class TextStream:
     """The text of one sequence of tokens. ``at_start`` drops the space that some vocabularies put before a text."""
 
     def __init__(self, tokenizer: Any, *, at_start: bool = False) -> None:
-        self._tokenizer = tokenizer
         self._bytes = token_bytes(tokenizer)
-        self._special = frozenset(tokenizer.all_special_ids)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strips = at_start and "Strip" in _decoder_types(tokenizer)
 
     def push(self, token_id: int) -> tuple[str, str]:
         """What the token adds to the text (empty while a character is incomplete), and how the vocabulary writes it."""
-        piece = self._tokenizer.convert_ids_to_tokens(token_id)
+        piece = self._bytes.piece(token_id)
         if piece is None:
             return "", f"<{token_id}>"
-        if token_id in self._special:
+        if token_id in self._bytes.special:
             return "", piece
         text = self._decoder.decode(self._bytes(token_id))
         if self._strips and text:
@@ -133,6 +153,4 @@ def _byte_alphabet() -> dict[str, int]:
 
 def token_text(tokenizer: Any, token_id: int) -> str:
     """A token on its own as text: a special token as it is written, bytes of an incomplete character as U+FFFD."""
-    if token_id in tokenizer.all_special_ids:
-        return str(tokenizer.convert_ids_to_tokens(token_id))
-    return token_bytes(tokenizer)(token_id).decode("utf-8", "replace")
+    return token_bytes(tokenizer).text(token_id)

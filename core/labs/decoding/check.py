@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.events import Step
+from core.generation.beginning import begin
 from core.generation.library import LibraryGenerate
 from core.generation.microscope import forward_once
 from core.generation.parameters import DEFAULT_ORDER, SAMPLING_STRATEGIES, Strategy
@@ -40,9 +41,9 @@ def check_column(job: ColumnJob, ids: Sequence[int]) -> Step:
 def library_settings(job: ColumnJob) -> dict[str, Any]:
     """The fields of a ``GenerationConfig`` that ask the library for what this column does."""
     request, chosen, config = job.request, job.request.sampling(job.strategy), job.loaded.model.generation_config
-    used = len(request.forced_ids) + (len(job.prompt_ids) if job.loaded.facts.kind == "causal" else 0)
+    room = begin(job.loaded, job.prompt_ids, request.forced_ids).room
     settings: dict[str, Any] = {
-        "max_new_tokens": min(request.max_new_tokens, job.loaded.facts.context - used),
+        "max_new_tokens": min(request.max_new_tokens, room),
         "eos_token_id": None if request.ignore_eos else config.eos_token_id,
         "bos_token_id": config.bos_token_id,
         "pad_token_id": config.pad_token_id,

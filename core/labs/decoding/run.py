@@ -14,6 +14,7 @@ from dataclasses import replace
 from core.catalog.catalog import Catalog, Located
 from core.errors import BadInput, Stopped
 from core.events import Done, Event, Progress, Step, Token
+from core.generation.beginning import begin
 from core.generation.parameters import STRATEGY_TITLES, Strategy
 from core.generation.prompts import encode_prompt, shown_tokens
 from core.labs.decoding.check import check_column
@@ -45,13 +46,8 @@ def run(request: DecodingRequest, pool: Pool, context: RunContext) -> Iterator[E
         _refuse_unsuitable(request, loaded)
         drafts = Strategy.SPECULATIVE in request.strategies and request.draft != PROMPT_LOOKUP
         draft = lease(request.draft) if drafts else None
-        prompt_ids = encode_prompt(
-            loaded,
-            request.prompt,
-            chat=request.chat,
-            system_prompt=request.system_prompt,
-            room=len(request.forced_ids) + 1,
-        )
+        prompt_ids = encode_prompt(loaded, request.prompt, chat=request.chat, system_prompt=request.system_prompt)
+        begin(loaded, prompt_ids, request.forced_ids)  # a prompt that is too long is refused before anything is shown
         yield _start(request, loaded, prompt_ids)
         jobs = [
             ColumnJob(i, strategy, request, loaded, draft, prompt_ids, context.visitor, context.cancelled)
