@@ -60,6 +60,7 @@ def measure() -> float:
 
     at_once()
     theirs, ours = best_of(TURNS, time.perf_counter, one_by_one, at_once)
+    loaded.lane.close()
     print(f"dtype {loaded.placement.dtype}, {RUNS} runs of {TOKENS} tokens")
     print(f"generate(), one after the other: {RUNS * TOKENS / theirs:.0f} tokens/s")
     print(f"the engine, all at once: {RUNS * TOKENS / ours:.0f} tokens/s")

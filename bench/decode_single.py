@@ -47,6 +47,7 @@ def measure() -> float:
 
     same = library_generate(loaded, prompt, ROW, TOKENS) == engine()
     theirs, ours = best_of(TURNS, time.perf_counter, library, engine)
+    loaded.lane.close()
     print(f"dtype {loaded.placement.dtype}, ids {'equal' if same else 'differ'}")
     print(f"generate() with a streamer: {TOKENS / theirs:.0f} tokens/s")
     print(f"the engine: {TOKENS / ours:.0f} tokens/s")

@@ -24,6 +24,7 @@ from core.generation.readings import measure
 from core.generation.rows import Row, clock
 from core.generation.slots import DecodePass, Newcomer, SlotCache, can_share
 from core.generation.stepping import State, Stepper
+from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
 
 MAX_ROWS = 32
@@ -93,9 +94,12 @@ class Batch:
         self._chooser: Chooser | None = None
         self._prompts: dict[tuple[int, ...], _Prompt] = {}
 
-    @torch.inference_mode()
     def step(self) -> bool:
         """One token for every row; True while there are rows."""
+        with torch.inference_mode(), suitable_threads(self._device.type, self._loaded.facts.parameters):
+            return self._step()
+
+    def _step(self) -> bool:
         gone = [i for i, row in enumerate(self._rows) if _is_gone(row)]
         if gone:
             kept = self._drop(gone)

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from core.errors import Stopped
+from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
 
 
@@ -103,13 +104,14 @@ class LibraryGenerate:
             inputs = self._inputs()
             model = copy.copy(self._loaded.model)  # shares all weights
             model.generation_config = GenerationConfig()  # no default of the checkpoint fills what is not set here
-            output = model.generate(
-                **inputs,
-                attention_mask=torch.ones_like(inputs["inputs"]),  # a start token may have the padding's id
-                generation_config=GenerationConfig(**self._settings),
-                logits_processor=LogitsProcessorList([self._turnstile]),
-                tokenizer=self._loaded.tokenizer,
-            )
+            with suitable_threads(self._loaded.device.type, self._loaded.facts.parameters):
+                output = model.generate(
+                    **inputs,
+                    attention_mask=torch.ones_like(inputs["inputs"]),  # a start token may have the padding's id
+                    generation_config=GenerationConfig(**self._settings),
+                    logits_processor=LogitsProcessorList([self._turnstile]),
+                    tokenizer=self._loaded.tokenizer,
+                )
             start = inputs.get("decoder_input_ids", inputs["inputs"])
             self._ids = output[0, start.shape[1] :].tolist()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the result

@@ -33,82 +33,100 @@ def is_plain_llama(model: Any) -> bool:
     rope: Any = model.config.rope_parameters
     if rope["rope_type"] not in _FIXED_ROPE or model.config._attn_implementation != "sdpa":
         return False
-    own = (nn.Linear, nn.Embedding, nn.SiLU)
-    inner = [module for module in model.model.modules() if not list(module.children())]
-    return all(
-        type(module) in own or type(module).__module__.startswith("transformers.") for module in inner
-    ) and not any(module._forward_hooks or module._forward_pre_hooks for module in model.model.modules())
+    modules = list(model.modules())
+    if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
+        return False
+    return all(_is_the_librarys(module) for module in modules)
+
+
+def _is_the_librarys(module: nn.Module) -> bool:
+    """Whether a module computes what its class does: plain layers, and transformers' own."""
+    plain = type(module) in (nn.Linear, nn.Embedding, nn.SiLU, nn.ModuleList)
+    return plain or type(module).__module__.startswith("transformers.")
+
+
+class _Linear:
+    """A linear layer whose transposed view is made once."""
+
+    def __init__(self, linear: Any) -> None:
+        self._transposed: Tensor = linear.weight.t()
+        self._bias: Tensor | None = linear.bias
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        if self._bias is None:
+            return torch.mm(hidden, self._transposed)
+        return torch.addmm(self._bias, hidden, self._transposed)
+
+
+class _Norm:
+    def __init__(self, norm: Any) -> None:
+        self._weight: Tensor = norm.weight
+        self._epsilon: float = norm.variance_epsilon
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        wide = hidden.float()
+        scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self._epsilon)
+        return self._weight * scaled.to(hidden.dtype)
 
 
 class _Layer:
-    """One layer's weights, looked up once."""
+    """One layer's parts, looked up once."""
 
-    def __init__(self, layer: Any) -> None:
-        attention, mlp = layer.self_attn, layer.mlp
-        self.attention = attention
-        self.query, self.key, self.value = attention.q_proj, attention.k_proj, attention.v_proj
-        self.output = attention.o_proj
-        self.gate, self.up, self.down, self.activation = mlp.gate_proj, mlp.up_proj, mlp.down_proj, mlp.act_fn
-        self.norm_1, self.norm_2 = layer.input_layernorm, layer.post_attention_layernorm
+    def __init__(self, layer: Any, index: int) -> None:
+        self._attention, mlp = layer.self_attn, layer.mlp
+        self._index = index
+        projections = (self._attention.q_proj, self._attention.k_proj, self._attention.v_proj)
+        self._query, self._key, self._value = map(_Linear, projections)
+        self._output = _Linear(self._attention.o_proj)
+        self._gate, self._up, self._down = map(_Linear, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self._activation = mlp.act_fn
+        self._norm_1, self._norm_2 = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
+
+    def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache) -> Tensor:
+        hidden = hidden + self._attend(self._norm_1(hidden), cos, sin, mask, cache)
+        inner = self._norm_2(hidden)
+        return hidden + self._down(self._activation(self._gate(inner)) * self._up(inner))
+
+    def _attend(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache) -> Tensor:
+        rows = hidden.shape[0]
+        shape = (rows, -1, 1, self._attention.head_dim)
+        query = _rotated(self._query(hidden).view(shape), cos, sin)
+        key = _rotated(self._key(hidden).view(shape), cos, sin)
+        keys, values = cache.update(key, self._value(hidden).view(shape), self._index)
+        mixed, _ = sdpa_attention_forward(self._attention, query, keys, values, mask, scaling=self._attention.scaling)
+        return self._output(mixed.reshape(rows, -1))
 
 
 class LlamaPass:
-    """Steps a model for which ``is_plain_llama`` holds."""
+    """Steps a model for which ``is_plain_llama`` holds; it looks up the weights once."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        self._layers = [_Layer(layer) for layer in model.model.layers]
+        self._rotary_embedding = model.model.rotary_emb
+        self._embedding: Tensor = model.model.embed_tokens.weight
+        self._layers = [_Layer(layer, index) for index, layer in enumerate(model.model.layers)]
+        self._norm, self._head = _Norm(model.model.norm), _Linear(model.lm_head)
         self._rotations: tuple[Tensor, Tensor] | None = None
 
     def __call__(
         self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: LayerCache, columns: int
     ) -> Tensor:
-        """Logits (B, 1, vocab) after ``tokens`` (B,) at ``positions`` (B, 1), all of which are below ``columns``."""
-        body = self._model.model
-        hidden = body.embed_tokens(tokens[:, None])
+        """Logits (B, vocab) after ``tokens`` (B,) at ``positions`` (B, 1), all of which are below ``columns``."""
+        hidden = F.embedding(tokens, self._embedding)
         cos, sin = self._rotary(hidden, positions, columns)
-        for index, layer in enumerate(self._layers):
-            hidden = hidden + _attend(layer, index, _norm(layer.norm_1, hidden), cos, sin, mask, cache)
-            inner = _norm(layer.norm_2, hidden)
-            gated = layer.activation(_linear(layer.gate, inner)) * _linear(layer.up, inner)
-            hidden = hidden + _linear(layer.down, gated)
-        logits: Tensor = self._model.lm_head(_norm(body.norm, hidden))
-        return logits
+        for layer in self._layers:
+            hidden = layer(hidden, cos, sin, mask, cache)
+        return self._head(self._norm(hidden))
 
     def _rotary(self, hidden: Tensor, positions: Tensor, columns: int) -> tuple[Tensor, Tensor]:
         """(cos, sin), each (B, 1, 1, size), looked up among those of all positions there is room for."""
         if self._rotations is None or self._rotations[0].shape[0] < columns:
             every = torch.arange(columns, device=hidden.device)[None]
-            cos, sin = self._model.model.rotary_emb(hidden, position_ids=every)
+            cos, sin = self._rotary_embedding(hidden, position_ids=every)
             self._rotations = cos[0, :, None], sin[0, :, None]
         return self._rotations[0][positions], self._rotations[1][positions]
 
 
-def _attend(
-    layer: _Layer, index: int, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache
-) -> Tensor:
-    shape = (hidden.shape[0], 1, -1, layer.attention.head_dim)
-    query = _linear(layer.query, hidden).view(shape).transpose(1, 2)
-    key = _linear(layer.key, hidden).view(shape).transpose(1, 2)
-    value = _linear(layer.value, hidden).view(shape).transpose(1, 2)
-    keys, values = cache.update(_rotated(key, cos, sin), value, index)
-    mixed, _ = sdpa_attention_forward(
-        layer.attention, _rotated(query, cos, sin), keys, values, mask, scaling=layer.attention.scaling
-    )
-    return _linear(layer.output, mixed.reshape(hidden.shape[0], 1, -1))
-
-
 def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """``heads`` (B, heads, 1, size), each pair (i, i + size / 2) turned by its angle."""
     first, second = heads.chunk(2, dim=-1)
     return (heads * cos) + (torch.cat((-second, first), dim=-1) * sin)
-
-
-def _norm(norm: Any, hidden: Tensor) -> Tensor:
-    wide = hidden.float()
-    scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
-    normed: Tensor = norm.weight * scaled.to(hidden.dtype)
-    return normed
-
-
-def _linear(linear: Any, hidden: Tensor) -> Tensor:
-    return F.linear(hidden, linear.weight, linear.bias)

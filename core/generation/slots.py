@@ -214,7 +214,7 @@ class DecodePass:
         else:
             logits = self._any(cache, tokens)
         cache.column += 1
-        return logits[:, -1].float()
+        return logits.float()
 
     def _any(self, cache: SlotCache, tokens: Tensor) -> Tensor:
         out = self._model(
@@ -224,7 +224,7 @@ class DecodePass:
             attention_mask=cache.mask(),
             use_cache=True,
         )
-        logits: Tensor = out.logits
+        logits: Tensor = out.logits[:, -1]
         return logits
 
 

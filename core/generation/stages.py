@@ -176,31 +176,42 @@ class _TopP:
 
     def __init__(self, rest: Tensor) -> None:
         self._rest = rest
+        self._rests: list[float] = rest[:, 0].tolist()
         self._head = _HEADS[0]
 
     def __call__(self, scores: Tensor, ids: Tensor) -> Tensor:
         if scores.device.type != "cpu" or scores.shape[-1] <= self._head:
             return _nucleus_by_sorting(scores, self._rest)
-        return self._nucleus_by_its_head(scores, self._head)
+        return self._nucleus_by_its_head(scores)
 
-    def _nucleus_by_its_head(self, scores: Tensor, size: int) -> Tensor:
-        """The same cut without sorting the vocabulary, some ten times faster on a CPU; doubtful rows are sorted."""
-        head, tokens = scores.softmax(-1).topk(size)
-        wide = head.double()
-        slack = 1.0 - (wide.cumsum(-1) - wide) - self._rest  # the mass from this token down, less what may be cut
-        kept = slack > 0
-        kept[:, 0] = True
-        border = kept.sum(-1, keepdim=True).clamp(max=size - 1)
-        tied = head.gather(1, border - 1) == head.gather(1, border)
-        doubtful = (slack.abs() < _DOUBTFUL).any(-1) | kept[:, -1] | tied[:, 0]
-        cut = torch.ones_like(scores, dtype=torch.bool).scatter_(1, tokens, ~kept)
-        result = scores.masked_fill(cut, CUT)
-        if bool(doubtful.any()):
-            if bool(kept[:, -1].any()):
-                self._head = min(2 * size, _HEADS[1])
-            rows = doubtful.nonzero()[:, 0]
-            result[rows] = _nucleus_by_sorting(scores[rows], self._rest[rows])
+    def _nucleus_by_its_head(self, scores: Tensor) -> Tensor:
+        """The same cut without sorting the vocabulary, many times faster on a CPU; doubtful rows are sorted."""
+        probabilities = scores.softmax(-1)
+        heads: list[list[float]] = probabilities.topk(self._head).values.tolist()
+        least = [_least_kept(head, rest) for head, rest in zip(heads, self._rests, strict=True)]
+        lowest = torch.tensor([p or 0.0 for p in least])[:, None]
+        result = scores.masked_fill(probabilities < lowest, CUT)
+        doubtful = [i for i, p in enumerate(least) if p is None]
+        if doubtful:
+            if len(doubtful) > len(least) // 2:  # most likely the head was too short
+                self._head = min(2 * self._head, _HEADS[1])
+            result[doubtful] = _nucleus_by_sorting(scores[doubtful], self._rest[doubtful])
         return result
+
+
+def _least_kept(head: list[float], rest: float) -> float | None:
+    """The smallest probability in the nucleus, from the largest ones in falling order.
+
+    A token is cut when it and all less probable ones together have at most ``rest``. None where that is decided by
+    rounding, by which of several equal tokens comes first, or beyond the head.
+    """
+    above, before = 0.0, None
+    for p in head:
+        slack = 1.0 - above - rest
+        if slack < _DOUBTFUL:
+            return before if slack < -_DOUBTFUL and p != before else None
+        above, before = above + p, p
+    return None
 
 
 def _nucleus_by_sorting(scores: Tensor, rest: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
 
 
@@ -54,6 +55,7 @@ class Stepper:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._model: Any = loaded.model  # a transformers model; its forward is untyped
+        self._parameters = loaded.facts.parameters
         self.device: torch.device = loaded.device
         self.encoder_decoder: bool = bool(self._model.config.is_encoder_decoder)
         self._keeps_logits = "logits_to_keep" in inspect.signature(self._model.forward).parameters
@@ -139,12 +141,14 @@ class Stepper:
         if hidden:
             options["output_hidden_states"] = True
         if self.encoder_decoder:
-            out = self._model(encoder_outputs=(state.encoded,), decoder_input_ids=tokens, **options)
+            with suitable_threads(self.device.type, self._parameters):
+                out = self._model(encoder_outputs=(state.encoded,), decoder_input_ids=tokens, **options)
             layers = out.decoder_hidden_states
         else:
             if self._keeps_logits:
                 options["logits_to_keep"] = keep
-            out = self._model(input_ids=tokens, **options)
+            with suitable_threads(self.device.type, self._parameters):
+                out = self._model(input_ids=tokens, **options)
             layers = out.hidden_states
         state.trail = out.logits[:, -keep:].to(torch.float32)
         state.length += tokens.shape[1]

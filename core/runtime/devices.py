@@ -10,11 +10,15 @@ import gc
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+SMALL_MODEL = 20_000_000
+"""Parameters up to which a model computes on one thread."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -53,6 +57,26 @@ def give_back(device: str) -> None:
         torch.cuda.empty_cache()
     elif torch is not None and device == "mps":
         torch.mps.empty_cache()
+
+
+@contextmanager
+def suitable_threads(device: str, parameters: int) -> Iterator[None]:
+    """Compute the body on as many CPU threads as a model of this size gains from.
+
+    A small model's operations take less time than handing them to another core does (the decoding benches show it), so
+    it computes on one; a larger one, or one on another device, on as many as torch uses anyway.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if device != "cpu" or parameters > SMALL_MODEL or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _cpu() -> Device:
