@@ -42,6 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a browser: Playwright keeps an event loop and greenlets in its process, so the gate runs it apart."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)

@@ -22,7 +22,7 @@ from core.generation.parameters import DEFAULT_ORDER, SamplingParameters, Stage
 ABSENT = -1
 """Marks a place where a row has no token (yet)."""
 CUT = -math.inf
-_HEADS = (64, 1024)
+_HEADS = (32, 1024)
 """How many of the most probable tokens are looked at before a row is sorted as a whole: at first, and at most."""
 _DOUBTFUL = 1.0e-5
 """A nucleus whose border lies this near to p is decided by the full sort, as rounding may decide it."""

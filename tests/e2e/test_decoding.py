@@ -15,7 +15,7 @@ LAB = "?tab=decoding"
 PATIENCE = 60_000
 TOKENS = "#run-view .bv-tok"
 STATE = "#run-view .bv-state"
-SLOW = "strategies=beam,contrastive&num_beams=8&contrastive_k=20&max_new_tokens=490&ignore_eos=true"
+SLOW = "strategies=contrastive,sampling&contrastive_k=20&max_new_tokens=490&ignore_eos=true"
 
 
 def ready(page: Page) -> Page:

@@ -2,6 +2,7 @@
 // `beamTree(tip)` gives {card, update(beam, title)}, which says whether all is drawn; nodes are only ever appended.
 
 const BEAM_STEP = 144, BEAM_NODE = 112, BEAM_KEPT = 30, BEAM_PRUNED = 24, BEAM_TOP = 26, TIP_TEXT = 200, LEVELS_PER_FRAME = 16;
+const MOST_LEVELS = 128; // a page with many thousand nodes would no longer answer a click
 
 const beamTree = (tip) => {
   const card = node("section", "bv-beam");
@@ -167,16 +168,18 @@ const beamTree = (tip) => {
   const update = (beam, columnTitle) => {
     setText(title, `Beam tree of ${columnTitle}`);
     plane.setAttribute("aria-label", title.textContent);
-    if (beam.steps.length < levels.length) reset();
-    if (beam.steps.length > levels.length) {
-      const until = Math.min(beam.steps.length, levels.length + LEVELS_PER_FRAME);
+    const drawn = Math.min(beam.steps.length, MOST_LEVELS);
+    if (drawn < levels.length) reset();
+    if (drawn > levels.length) {
+      const until = Math.min(drawn, levels.length + LEVELS_PER_FRAME);
       for (let i = levels.length; i < until; i++) addLevel(beam.steps[i], i);
       size();
       if (atEnd) scroll.scrollLeft = scroll.scrollWidth;
     }
     markBest(beam.best || []);
-    setText(summary, `${plural(levels.length, "step")}, ${plural(places.size, "hypothesis").replace("hypothesiss", "hypotheses")}`);
-    return levels.length === beam.steps.length;
+    const steps = beam.steps.length > MOST_LEVELS ? `the first ${MOST_LEVELS} of ${beam.steps.length} steps` : plural(levels.length, "step");
+    setText(summary, `${steps}, ${plural(places.size, "hypothesis").replace("hypothesiss", "hypotheses")}`);
+    return levels.length === drawn;
   };
   return { card, update };
 };
