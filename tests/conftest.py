@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what drives a browser: Playwright keeps an event loop and greenlets in its process, so the gate runs it apart."""
+    """Mark what drives a browser. Playwright keeps an event loop in its process, so the gate runs these apart."""
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")

@@ -22,8 +22,8 @@ from core.generation.parameters import DEFAULT_ORDER, SamplingParameters, Stage
 ABSENT = -1
 """Marks a place where a row has no token (yet)."""
 CUT = -math.inf
-_HEADS = (32, 1024)
-"""How many of the most probable tokens are looked at before a row is sorted as a whole: at first, and at most."""
+_HEADS = (40, 320)
+"""How many of the most probable tokens are looked at before a row is sorted as a whole: at first, and then."""
 _DOUBTFUL = 1.0e-5
 """A nucleus whose border lies this near to p is decided by the full sort, as rounding may decide it."""
 _HARMLESS = (Stage.TEMPERATURE, Stage.MIN_P)
@@ -176,27 +176,26 @@ class _TopP:
 
     def __init__(self, rest: Tensor) -> None:
         self._rest = rest
-        self._rests: list[float] = rest[:, 0].tolist()
-        self._head = _HEADS[0]
 
     def __call__(self, scores: Tensor, ids: Tensor) -> Tensor:
-        if scores.device.type != "cpu" or scores.shape[-1] <= self._head:
-            return _nucleus_by_sorting(scores, self._rest)
-        return self._nucleus_by_its_head(scores)
+        return _nucleus(scores, self._rest, _HEADS if scores.device.type == "cpu" else ())
 
-    def _nucleus_by_its_head(self, scores: Tensor) -> Tensor:
-        """The same cut without sorting the vocabulary, many times faster on a CPU; doubtful rows are sorted."""
-        probabilities = scores.softmax(-1)
-        heads: list[list[float]] = probabilities.topk(self._head).values.tolist()
-        least = [_least_kept(head, rest) for head, rest in zip(heads, self._rests, strict=True)]
-        lowest = torch.tensor([p or 0.0 for p in least])[:, None]
-        result = scores.masked_fill(probabilities < lowest, CUT)
-        doubtful = [i for i, p in enumerate(least) if p is None]
-        if doubtful:
-            if len(doubtful) > len(least) // 2:  # most likely the head was too short
-                self._head = min(2 * self._head, _HEADS[1])
-            result[doubtful] = _nucleus_by_sorting(scores[doubtful], self._rest[doubtful])
-        return result
+
+def _nucleus(scores: Tensor, rest: Tensor, heads: tuple[int, ...]) -> Tensor:
+    """Cut by looking at the most probable tokens only, many times faster on a CPU than sorting the vocabulary.
+
+    Rows for which one head is too short are tried with the next; doubtful ones and what is left are sorted.
+    """
+    if not heads or scores.shape[-1] <= heads[0]:
+        return _nucleus_by_sorting(scores, rest)
+    probabilities = scores.softmax(-1)
+    best: list[list[float]] = probabilities.topk(heads[0]).values.tolist()
+    least = [_least_kept(head, cut) for head, cut in zip(best, rest[:, 0].tolist(), strict=True)]
+    result = scores.masked_fill(probabilities < torch.tensor([p or 0.0 for p in least])[:, None], CUT)
+    unsure = [i for i, p in enumerate(least) if p is None]
+    if unsure:
+        result[unsure] = _nucleus(scores[unsure], rest[unsure], heads[1:])
+    return result
 
 
 def _least_kept(head: list[float], rest: float) -> float | None:
