@@ -106,12 +106,17 @@ class Batch:
             self._logits = self._logits[kept] if self._logits is not None and kept else None
         self._admit()
         tokens = self._choose()
-        self._logits = None if tokens is None else self._pass.step(self._cache, tokens)
+        self._logits = None if tokens is None else self._forward(tokens)
         with _lock:
             if self._rows or self.waiting:
                 return True
             self._unregister()
             return False
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        """The pass over all rows; with enough of them it gains from more than one thread."""
+        with suitable_threads(self._device.type, self._loaded.facts.parameters * tokens.shape[0]):
+            return self._pass.step(self._cache, tokens)
 
     def fail(self, error: BaseException) -> None:
         """Called by the lane when a step raised or the lane closed: every row's reader hears of it."""

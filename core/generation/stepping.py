@@ -141,13 +141,13 @@ class Stepper:
         if hidden:
             options["output_hidden_states"] = True
         if self.encoder_decoder:
-            with suitable_threads(self.device.type, self._parameters):
+            with suitable_threads(self.device.type, self._parameters * tokens.numel()):
                 out = self._model(encoder_outputs=(state.encoded,), decoder_input_ids=tokens, **options)
             layers = out.decoder_hidden_states
         else:
             if self._keeps_logits:
                 options["logits_to_keep"] = keep
-            with suitable_threads(self.device.type, self._parameters):
+            with suitable_threads(self.device.type, self._parameters * tokens.numel()):
                 out = self._model(input_ids=tokens, **options)
             layers = out.hidden_states
         state.trail = out.logits[:, -keep:].to(torch.float32)

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-SMALL_MODEL = 20_000_000
-"""Parameters up to which a model computes on one thread."""
+LITTLE_WORK = 20_000_000
+"""Parameters times tokens up to which a pass computes on one thread."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -60,23 +61,32 @@ def give_back(device: str) -> None:
 
 
 @contextmanager
-def suitable_threads(device: str, parameters: int) -> Iterator[None]:
-    """Compute the body on as many CPU threads as a model of this size gains from.
+def suitable_threads(device: str, work: int) -> Iterator[None]:
+    """Compute the body on as many CPU threads as it gains from. ``work`` is parameters times tokens of a pass.
 
-    A small model's operations take less time than handing them to another core does (the decoding benches show it), so
-    it computes on one; a larger one, or one on another device, on as many as torch uses anyway.
+    Small operations take less time than handing them to another core does (the decoding benches show it), so little
+    work is done on one thread; more of it, or work on another device, on as many as torch uses anyway.
     """
     import torch
 
-    before = torch.get_num_threads()
-    if device != "cpu" or parameters > SMALL_MODEL or before == 1:
+    usual, before = _usual_threads(), torch.get_num_threads()
+    wanted = 1 if work <= LITTLE_WORK else usual
+    if device != "cpu" or before == wanted:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(wanted)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _usual_threads() -> int:
+    """Torch's own choice, asked before anything here has changed it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _cpu() -> Device:
