@@ -24,8 +24,8 @@ from core.generation.readings import measure
 from core.generation.rows import Row, clock
 from core.generation.slots import DecodePass, Newcomer, SlotCache, can_share
 from core.generation.stepping import State, Stepper
-from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
+from core.runtime.threads import MeasuredThreads, suitable_threads
 
 MAX_ROWS = 32
 """Rows that step together; more wait for one to leave."""
@@ -89,6 +89,7 @@ class Batch:
         self._device = loaded.device
         self._pass = DecodePass(loaded.model)
         self._cache = SlotCache()
+        self._threads = MeasuredThreads(self._device.type, loaded.facts.parameters)
         self._rows: list[Row] = []
         self._logits: Tensor | None = None
         self._chooser: Chooser | None = None
@@ -114,8 +115,7 @@ class Batch:
             return False
 
     def _forward(self, tokens: Tensor) -> Tensor:
-        """The pass over all rows; with enough of them it gains from more than one thread."""
-        with suitable_threads(self._device.type, self._loaded.facts.parameters * tokens.shape[0]):
+        with self._threads.suitable(tokens.shape[0]):
             return self._pass.step(self._cache, tokens)
 
     def fail(self, error: BaseException) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from core.errors import Stopped
-from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
+from core.runtime.threads import suitable_threads
 
 
 class _Turnstile(LogitsProcessor):

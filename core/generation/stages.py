@@ -12,7 +12,7 @@ Scores are (rows, vocab) float32. Ids so far are (rows, T) int64, aligned to the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -50,16 +50,18 @@ def is_active(stage: Stage, row: SamplingParameters) -> bool:
 
 
 class Stages:
-    """The stages of a fixed list of rows, compiled to tensors once. Call it at each step."""
+    """The stages of a fixed list of rows, compiled to tensors once; only those ``among``, if it is given."""
 
-    def __init__(self, rows: Sequence[SamplingParameters], device: torch.device) -> None:
+    def __init__(
+        self, rows: Sequence[SamplingParameters], device: torch.device, among: Collection[Stage] = tuple(Stage)
+    ) -> None:
         orders: dict[tuple[Stage, ...], list[int]] = {}
         for index, row in enumerate(rows):
             orders.setdefault(row.order if row.do_sample else DEFAULT_ORDER, []).append(index)
         self._operations: list[tuple[Tensor | None, Operation]] = []
         for order, indices in orders.items():
             for stage in order:
-                active = [i for i in indices if is_active(stage, rows[i])]
+                active = [i for i in indices if stage in among and is_active(stage, rows[i])]
                 if active and stage in _HARMLESS:
                     active = indices
                 if active:

@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from core.runtime.devices import suitable_threads
 from core.runtime.loading import LoadedModel
+from core.runtime.threads import suitable_threads
 
 
 @dataclass(slots=True, eq=False)

@@ -10,16 +10,11 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import psutil
 
-LITTLE_WORK = 20_000_000
-"""Parameters times tokens up to which a pass computes on one thread."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -58,35 +53,6 @@ def give_back(device: str) -> None:
         torch.cuda.empty_cache()
     elif torch is not None and device == "mps":
         torch.mps.empty_cache()
-
-
-@contextmanager
-def suitable_threads(device: str, work: int) -> Iterator[None]:
-    """Compute the body on as many CPU threads as it gains from. ``work`` is parameters times tokens of a pass.
-
-    Small operations take less time than handing them to another core does (the decoding benches show it), so little
-    work is done on one thread; more of it, or work on another device, on as many as torch uses anyway.
-    """
-    import torch
-
-    usual, before = _usual_threads(), torch.get_num_threads()
-    wanted = 1 if work <= LITTLE_WORK else usual
-    if device != "cpu" or before == wanted:
-        yield
-        return
-    torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@cache
-def _usual_threads() -> int:
-    """Torch's own choice, asked before anything here has changed it."""
-    import torch
-
-    return torch.get_num_threads()
 
 
 def _cpu() -> Device:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime.devices import container_limit, detect_devices, give_back, process_memory, suitable_threads
+from core.runtime.devices import container_limit, detect_devices, give_back, process_memory
 
 
 def test_the_cpu_is_always_there_and_last() -> None:
@@ -51,18 +51,3 @@ def test_a_containers_limit(tmp_path: Path, files: dict[str, str], limit: tuple[
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert container_limit(tmp_path) == limit
-
-
-def test_little_work_takes_one_thread_and_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    from core.runtime import devices
-
-    monkeypatch.setattr(devices, "_usual_threads", lambda: 3)
-    before = torch.get_num_threads()
-    with suitable_threads("cpu", 1):
-        assert torch.get_num_threads() == 1
-        with suitable_threads("cpu", devices.LITTLE_WORK + 1):
-            assert torch.get_num_threads() == 3
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before

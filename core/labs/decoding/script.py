@@ -200,7 +200,8 @@ def _generate(plan: _Plan) -> str:
     request = plan.request
     tokenizer = ", tokenizer=tokenizer" if request.stop_strings else ""
     stop = "        stop_strings=STOP_STRINGS,\n" if request.stop_strings else ""
-    inputs = "row(start_ids)" if plan.kind == "causal" else "row(prompt_ids), decoder_input_ids=row(start_ids)"
+    inputs = "start_ids" if plan.kind == "causal" else "prompt_ids"
+    decoder = "" if plan.kind == "causal" else "            decoder_input_ids=row(start_ids),\n"
     assistant = "assistant=None, " if plan.assistant else ""
     passed = ", assistant_model=assistant" if plan.assistant else ""
     start = "        decoder_start_token_id=START,\n" if plan.kind == "seq2seq" else ""
@@ -213,8 +214,13 @@ def _generate(plan: _Plan) -> str:
         '    """The new ids that model.generate() finds with these settings and those shared by all."""\n'
         f"    shared = dict(\n        max_new_tokens=limit,\n        eos_token_id=END,\n{start}{penalties}{stop}    )\n"
         "    config = GenerationConfig(**shared | settings)\n"
+        f"    inputs = row({inputs})\n"
         "    with torch.no_grad():\n"
-        f"        output = model.generate({inputs}, generation_config=config{tokenizer}{passed})\n"
+        "        output = model.generate(\n"
+        "            inputs,\n"
+        "            attention_mask=torch.ones_like(inputs),  # a start token may have the padding's id\n"
+        f"{decoder}            generation_config=config{tokenizer}{passed},\n"
+        "        )\n"
         "    return output[0, len(start_ids) :].tolist()"
     )
 
