@@ -1,4 +1,4 @@
-"""The composition root: everything the page and a worker need, built once from the settings.
+"""The composition root: everything the page needs, built once from the settings. A job's process is ``core.worker``.
 
 Importing and building this loads no torch. What needs torch (the pool, the labs' ``run``) is imported on first use;
 ``warm_up`` does that after the page is up, so that the first click does not pay for it.
@@ -6,7 +6,6 @@ Importing and building this loads no torch. What needs torch (the pool, the labs
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import threading
@@ -17,36 +16,42 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.catalog.catalog import Catalog
 from core.events import Event
 from core.labs.base import Request
+from core.labs.table import LABS, LabEntry, load_lab
 from core.runtime.devices import Device, detect_devices
 from core.runtime.identity import Identity
+from core.runtime.job_process import shares_devices
+from core.runtime.job_queue import job_devices
+from core.runtime.jobs import Jobs
 from core.runtime.lanes import Lanes
 from core.runtime.ledger import Ledger
 from core.runtime.runner import RunContext, Runner
 from core.runtime.runs import Parent, RunLog, RunStore
 from core.runtime.translate import translate
+from core.runtime.uploads import Uploads
 from core.settings import Settings
 
 if TYPE_CHECKING:
     from core.runtime.pool import Pool
 
-LABS = {"decoding": "core.labs.decoding.run"}
-"""The module of each lab, imported on first use; it offers ``run``, ``script`` and ``warm_up``."""
+__all__ = ["LABS", "LabEntry", "Services"]
 
 Readiness = Literal["warming up", "ready", "failed"]
 log = logging.getLogger(__name__)
 
 
 class Services:
-    """One per process. Closing it stops the live runs and the lanes."""
+    """One per app. Closing it stops the live runs and the lanes; jobs go on in their own processes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.identity = Identity(settings.home)
         self.store = RunStore(settings)
-        self.runner = Runner(self.store, settings, translate=translate)
+        self.uploads = Uploads(settings)
+        self.runner = Runner(self.store, settings, translate=translate, uploads=self.uploads)
         self.catalog = Catalog(settings)
         self.ledger = Ledger(settings)
         self.lanes = Lanes()
+        self.jobs = Jobs(settings, self.store, self._job_devices, lambda lab: LABS[lab].module)
         self.readiness: Readiness = "warming up"
         self._pool_lock = threading.Lock()
 
@@ -65,7 +70,7 @@ class Services:
 
     def lab(self, name: str) -> Any:
         """A lab's module; the first call imports what it runs on."""
-        return importlib.import_module(LABS[name])
+        return load_lab(LABS[name].module)
 
     def start(
         self,
@@ -76,22 +81,34 @@ class Services:
         parent: Parent | None = None,
         secret: str | None = None,
     ) -> RunLog:
-        """Start a run on its own thread; returns its log. ``secret`` is the visitor's Hub token, never stored."""
+        """Start a run on its own thread, or put a job in the queue; returns its log, to be followed.
+
+        ``secret`` is the visitor's Hub token, never stored. Raises ``Busy`` when a limit is reached.
+        """
+        data = request.model_dump(mode="json")
+        if LABS[lab].kind == "job":
+            return self.jobs.submit(lab, visitor, data, parent, title=request.summary(), secret=secret)
 
         def body(context: RunContext) -> Iterator[Event]:
             yield from self.lab(lab).run(request, self.pool, context)
 
-        data = request.model_dump(mode="json")
         return self.runner.start(
             lab, visitor, data, body, parent, title=request.summary(), by_hand=request.paced, secret=secret
         )
+
+    def stop(self, run_id: str, visitor: str) -> bool:
+        """Ask the visitor's own run or job to stop; False when it is over. Raises ``NotFound`` for anybody else's."""
+        run = self.store.open(run_id, visitor)
+        return self.runner.stop(run.id) or (run.meta.kind == "job" and self.jobs.stop(run.id))
 
     def warm_up(self) -> None:
         """Tidy the runs' folder, import what the labs run on, load the bundled model. Never raises: see ``status``."""
         try:
             self.store.recover()
             self.store.prune()
-            for name in LABS:
+            self.uploads.prune()
+            self.jobs.watch()  # what an earlier app left goes on
+            for name in (name for name, lab in LABS.items() if lab.warm):
                 self.lab(name).warm_up(self.pool)
             self.readiness = "ready"
         except Exception:
@@ -110,11 +127,16 @@ class Services:
             "models": len(entries),
             "bytes": sum(entry.bytes for entry in entries),
             "budget": self.settings.memory_budget or (device.total_bytes if device else None),
-            "queue": self.lanes.depth(),
+            "queue": self.lanes.depth() + self.jobs.waiting(),
         }
 
     def close(self) -> None:
-        """Stop live runs, then the lanes."""
+        """Stop live runs, then the lanes. Jobs, those that wait too, are found again by the next app."""
+        self.jobs.close()
         self.runner.close()
         self.store.close()
         self.lanes.close()
+
+    def _job_devices(self) -> tuple[str, ...]:
+        names = [device.name for device in self.devices]
+        return job_devices(names, shared=shares_devices(self.settings))

@@ -12,10 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+REPOSITORY = Path(__file__).resolve().parent.parent
+ASSETS = REPOSITORY / "assets"
+MIB = 1024**2
 GIB = 1024**3
+_OWNERS_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # no visitor's job works with the owner's
 
 
 class Settings(BaseModel):
@@ -39,8 +42,41 @@ class Settings(BaseModel):
     runs_per_visitor: int = Field(default=4, ge=1, description="Interactive runs one visitor may have going.")
     runs_in_all: int = Field(default=64, ge=1, description="Interactive runs going at one time.")
     run_days: float = Field(default=30.0, gt=0, description="Days after which a finished run is deleted.")
-    run_bytes: int = Field(default=2 * GIB, gt=0, description="Bytes all run logs may take; the oldest go first.")
-    run_log_bytes: int = Field(default=64 * 1024**2, gt=0, description="Bytes one run's log may take.")
+    run_bytes: int = Field(
+        default=16 * GIB, gt=0, description="Bytes all runs may take, trained models included; the oldest go first."
+    )
+    run_log_bytes: int = Field(default=64 * MIB, gt=0, description="Bytes one run's log may take.")
+    job_processes: int = Field(
+        default=1, ge=1, description="Processes of a training job, on all machines together; more than one share it."
+    )
+    job_machines: int = Field(
+        default=1, ge=1, description="Machines of a training job; each has the same home and code."
+    )
+    job_main_address: str = Field(
+        default="",
+        validate_default=True,
+        description="With several machines: host:port of this one, as the others reach it.",
+    )
+    job_fsdp: bool = Field(default=False, description="Shard a training job's model over its processes (FSDP).")
+    job_minutes: float = Field(default=240.0, gt=0, description="Minutes a job may take; then it is stopped.")
+    job_steps: int = Field(default=100_000, gt=0, description="Optimizer steps a training may take.")
+    job_bytes: int = Field(default=4 * GIB, gt=0, description="Bytes a job's folder may take; then it is stopped.")
+    jobs_per_visitor: int = Field(default=16, ge=1, description="Jobs one visitor may have waiting and going.")
+    jobs_in_all: int = Field(default=64, ge=1, description="Jobs waiting and going at one time.")
+    upload_bytes: int = Field(default=50 * MIB, gt=0, description="Bytes one uploaded file may have.")
+    visitor_upload_bytes: int = Field(
+        default=500 * MIB, gt=0, description="Bytes one visitor's uploads may take; the oldest go first."
+    )
+    uploads_bytes: int = Field(default=5 * GIB, gt=0, description="Bytes all uploads may take; the oldest go first.")
+    upload_days: float = Field(default=30.0, gt=0, description="Days after which an unused upload is deleted.")
+
+    @field_validator("job_main_address")
+    @classmethod
+    def _address(cls, address: str, info: ValidationInfo) -> str:
+        host, _, port = address.rpartition(":")
+        if info.data.get("job_machines", 1) > 1 and not (host and port.isdigit()):
+            raise ValueError("must be host:port when a job has several machines")
+        return address
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -66,6 +102,39 @@ class Settings(BaseModel):
         if env.get("HF_HUB_OFFLINE", env.get("TRANSFORMERS_OFFLINE", "")).upper() in ("1", "TRUE", "YES", "ON"):
             values.setdefault("offline", True)
         return cls.model_validate(values)
+
+    def child_environment(self, device: str | None = None) -> dict[str, str]:
+        """The environment of a process that gets these settings: ours, with each field spelled out.
+
+        ``device`` ("cuda:1") leaves it one graphics card, which it will call its first. Tokens of the Hub are left out.
+        """
+        names = {f"BENCHTOP_{name.upper()}" for name in type(self).model_fields} | {*_OWNERS_TOKENS, "HF_HUB_OFFLINE"}
+        env = {name: value for name, value in os.environ.items() if name not in names}
+        env |= {f"BENCHTOP_{name.upper()}": text for name, text in self._texts() if text}
+        if self.offline:
+            env["HF_HUB_OFFLINE"] = "1"
+        kind, _, index = (device or "").partition(":")
+        if kind == "cuda" and index.isdigit():
+            seen = [card for card in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if card.strip()]
+            env["CUDA_VISIBLE_DEVICES"] = seen[int(index)] if int(index) < len(seen) else index
+        env.setdefault("PYTHONUNBUFFERED", "1")  # what a killed process said last is worth reading
+        return env
+
+    def _texts(self) -> list[tuple[str, str]]:
+        """Each field as ``from_environment`` reads it; paths don't depend on the working directory."""
+        texts = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                text = os.pathsep.join(str(Path(path).absolute()) for path in value)
+            elif isinstance(value, bool):
+                text = str(int(value))
+            elif isinstance(value, Path):
+                text = str(value.absolute())
+            else:
+                text = "" if value is None else str(value)
+            texts.append((name, text))
+        return texts
 
 
 def free_port(host: str, port: int) -> int:
@@ -111,13 +180,15 @@ def hub_answers(endpoint: str, timeout: float = 0.4) -> bool:
     return bool(opened)
 
 
-def prepare_process(settings: Settings) -> Settings:
+def prepare_process(settings: Settings, *, probe: bool = True) -> Settings:
     """Set what the libraries read at import, and return the settings with ``offline`` decided.
 
-    Offline is what was asked for, or what the network says. No telemetry, no version check, no run history of
-    Gradio's own.
+    Offline is what was asked for, or what the network says; without ``probe`` what was asked for alone, as in a process
+    whose parent has looked. No telemetry, no version check, no run history of Gradio's own.
     """
-    offline = settings.offline or not hub_answers(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    offline = settings.offline
+    if probe and not offline:
+        offline = not hub_answers(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
@@ -126,3 +197,9 @@ def prepare_process(settings: Settings) -> Settings:
     os.environ["GRADIO_RUN_HISTORY"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     return settings.model_copy(update={"offline": offline})
+
+
+def process_rank() -> int:
+    """The number of this process among those that share a job; 0 for the one that speaks, and when it is alone."""
+    text = os.environ.get("RANK", "")
+    return int(text) if text.isdigit() else 0

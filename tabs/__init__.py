@@ -59,6 +59,18 @@ LABS: tuple[Lab, ...] = (
         "tabs.decoding",
     ),
     Lab(
+        "finetuning",
+        "Fine-tuning",
+        "A model learns from your examples while you watch. The same rows before and after say what changed.",
+        "tabs.finetuning",
+    ),
+    Lab(
+        "strategies",
+        "Strategies",
+        "The same model and data, taught by full batches, mini-batches and single examples, on equal terms.",
+        "tabs.strategies",
+    ),
+    Lab(
         "system",
         "System",
         "The devices, the models in memory and who uses them, your runs, and the settings in force.",

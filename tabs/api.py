@@ -17,12 +17,18 @@ from pydantic import ValidationError
 from core.errors import LabError
 from core.labs.base import Request
 from core.labs.decoding.request import DecodingRequest
+from core.labs.finetuning.request import FinetuningRequest
+from core.labs.strategies.request import StrategiesRequest
 from core.refusals import titles_of
 from core.runtime.run_log import RunLog, follow
 from core.runtime.translate import translate
 from core.services import Services
 
-REQUESTS: dict[str, type[Request]] = {"decoding": DecodingRequest}
+REQUESTS: dict[str, type[Request]] = {
+    "decoding": DecodingRequest,
+    "finetuning": FinetuningRequest,
+    "strategies": StrategiesRequest,
+}
 """Each lab that has an endpoint, and what its request is."""
 POLL_SECONDS = 0.05
 
@@ -87,10 +93,9 @@ def add_endpoints(services: Services) -> None:
     def stop(run_id: str, visitor: str) -> bool:
         """Stop a run of yours; true if it was still going."""
         try:
-            log = services.store.open(run_id, visitor)
+            return services.stop(run_id, visitor)
         except LabError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return services.runner.stop(log.id)
 
     def schema(lab: str) -> dict:
         """The JSON schema of a lab's request."""

@@ -14,7 +14,7 @@ import gradio as gr
 from tabs import LABS, Frame, Lab
 from tabs.api import add_endpoints
 from tabs.theme import theme, variables
-from tabs.widgets import link, view_ops
+from tabs.widgets import figures, link, view_ops
 from tabs.widgets.identity import visitor
 from tabs.widgets.status import status_strip
 from tabs.widgets.view_ops import Reduce
@@ -63,7 +63,7 @@ def reducers(labs: tuple[Lab, ...] = LABS) -> dict[str, Reduce]:
 
 def head() -> str:
     """What goes into ``<head>``: the colours, and the scripts that the widgets share."""
-    scripts = [(JS / "page.js").read_text(encoding="utf-8"), view_ops.JS, link.JS]
+    scripts = [(JS / "page.js").read_text(encoding="utf-8"), view_ops.JS, link.JS, figures.head_script()]
     return f"<style>{variables()}</style>\n<script>{chr(10).join(scripts)}</script>"
 
 

@@ -1,4 +1,4 @@
-"""Two routes beside Gradio's own: the event stream of a run, and the state of the server.
+"""The routes beside Gradio's own: a run's events and files, the state of the server, the library that draws figures.
 
 ``GET runs/{id}/events?ticket=…&after=…`` streams view operations (``tabs.widgets.view_ops``) as server-sent events:
 
@@ -9,7 +9,12 @@ At most some twenty messages a second, each with everything since the last; then
 resumes. A ticket opens one run's stream and nothing else, so it needs no login; a bad one gets 403 and a sentence.
 Every record is reduced once however many follow a run, and a follower costs no worker of Gradio's queue.
 
-``GET status`` answers with ``services.status()``, behind Gradio's login where there is one. Both stand below whatever
+``GET runs/{id}/files/{path}?ticket=…`` gives a file that an ``Artifact`` of a run tells of, to the run's owner: the
+ticket is another one than that of the events, which whoever follows a shared run has.
+
+``GET figures/plotly.min.js`` is the installed package's own file, for a browser to keep: its address names its version.
+
+``GET status`` answers with ``services.status()``, behind Gradio's login where there is one. All stand below whatever
 path the app is served under.
 """
 
@@ -22,14 +27,16 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.routing import APIRoute
 
-from core.errors import LabError
+from core.errors import LabError, NotFound
 from core.events import is_last
+from tabs.widgets.figures import packed_library
 from tabs.widgets.view_ops import Model, Op, Reduce, apply, put
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 15.0
 HEADERS = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no", "Connection": "keep-alive"}
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 log = logging.getLogger(__name__)
 
 
@@ -173,9 +181,24 @@ def add_routes(
 
         return StreamingResponse(follow(), media_type="text/event-stream", headers=HEADERS)
 
+    @app.get("/runs/{run_id}/files/{path:path}", include_in_schema=False)
+    def file(run_id: str, path: str, ticket: str = "") -> Response:
+        if not services.identity.check_ticket(f"{run_id}/files", ticket):
+            return _refusal(403, "This page may no longer read that file.", "Reload the page and try again.")
+        try:
+            found = _file_of(services.store.read_only(run_id), path)
+        except LabError as error:
+            return _refusal(404, error.what, error.todo)
+        return FileResponse(found, filename=found.name, headers={"Cache-Control": "no-store"})
+
     @app.get("/status", include_in_schema=False, dependencies=login(app))
     def status() -> Response:
         return JSONResponse(services.status(), headers={"Cache-Control": "no-store"})
+
+    @app.get("/figures/plotly.min.js", include_in_schema=False)
+    def figures_library() -> Response:
+        headers = {**FOREVER, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return Response(packed_library(), media_type="text/javascript", headers=headers)
 
 
 def login(app: FastAPI) -> list[Any]:
@@ -184,6 +207,17 @@ def login(app: FastAPI) -> list[Any]:
         if isinstance(route, APIRoute) and route.path == "/config" and route.dependencies:
             return list(route.dependencies)
     raise RuntimeError("this version of Gradio guards its routes otherwise: the status route would be open to all")
+
+
+def _file_of(run: RunLog, path: str) -> Path:
+    """A run's file by its path relative to the run. Raises ``NotFound`` for one that no ``Artifact`` told of."""
+    root = run.folder.resolve()
+    found = (root / path).resolve()  # follows links, and takes ".." away
+    told = [(root / record["path"]).resolve() for record in run.read() if record["kind"] == "artifact"]
+    known = any(found.is_relative_to(artifact) and artifact != root for artifact in told)
+    if not known or not found.is_relative_to(root) or not found.is_file():
+        raise NotFound("There is no such file.", "Make it again.")
+    return found
 
 
 def _resumed(request: Request) -> int:

@@ -1,11 +1,14 @@
-"""A Hub of the tests' own: a local HTTP server that speaks as much of the Hub's API as fetching a model needs.
+"""A Hub of the tests' own: a local HTTP server that speaks as much of the Hub's API as fetching and pushing need.
 
 Each repository is public, private (known to some tokens only) or gated (known to all, readable with some tokens), and
-can cut its transfers in the middle. The server remembers which tokens it was shown.
+can cut its transfers in the middle. An account (token to name) may make repositories of its name and commit to them;
+large files go up by Git LFS, as the Hub takes them from clients without Xet. The server remembers which tokens it was
+shown.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -14,10 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 _API = re.compile(r"^/api/models/(?P<name>.+?)/(?P<what>auth-check|revision/[^/]+|tree/[^/]+)$")
+_PUSH = re.compile(r"^/api/models/(?P<name>.+?)/(?P<what>preupload|commit)/(?P<revision>[^/]+)$")
+_LFS_BATCH = re.compile(r"^/(?P<name>.+?)\.git/info/lfs/objects/batch$")
 _FILE = re.compile(r"^/(?P<name>.+?)/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
 
 
@@ -44,6 +50,8 @@ class HubServer(ThreadingHTTPServer):
         self.repositories = repositories
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str | None] = set()
+        self.accounts: dict[str, str] = {}
+        self.large: dict[str, bytes] = {}
 
     @property
     def url(self) -> str:
@@ -89,6 +97,79 @@ class _Handler(BaseHTTPRequestHandler):
         elif file:
             self._file(repository, file["path"], body=body)
 
+    def do_POST(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        account = self._account(path)
+        push, batch = _PUSH.match(path), _LFS_BATCH.match(path)
+        name = (push or batch)["name"] if push or batch else ""
+        if path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif account is None:
+            self._refuse(401, "", "Invalid credentials")
+        elif path == "/api/repos/create":
+            self._create(json.loads(body), account)
+        elif name.partition("/")[0] != account or name not in self.server.repositories:
+            self._refuse(403, "", "Forbidden: you have no write access")
+        elif batch:
+            self._lfs_batch(json.loads(body))
+        elif push and push["what"] == "preupload":
+            self._preupload(json.loads(body))
+        elif push:
+            self._commit(self.server.repositories[name], name, [json.loads(line) for line in body.splitlines()])
+        else:
+            self._refuse(404, "", "Not found")
+
+    def do_PUT(self) -> None:
+        """A large file. It goes to a storage address, which the Hub signs: no token is shown there."""
+        self.server.requests.append((self.command, self.path))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        assert hashlib.sha256(data).hexdigest() == self.path.rpartition("/")[2]
+        assert self.headers.get("Authorization") is None
+        self.server.large[self.path.rpartition("/")[2]] = data
+        self._json({})
+
+    def _account(self, path: str) -> str | None:
+        self.server.requests.append((self.command, path))
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
+        self.server.tokens.add(token)
+        return self.server.accounts.get(token or "")
+
+    def _create(self, asked: dict[str, Any], account: str) -> None:
+        name = f"{asked.get('organization') or account}/{asked['name']}"
+        if name.partition("/")[0] != account:
+            self._refuse(403, "", "Forbidden: not your namespace")
+        elif name in self.server.repositories:
+            answer = {"error": "You already created this model repo", "url": f"{self.server.url}/{name}", "name": name}
+            self._json(answer, status=409)
+        else:
+            private = bool(asked.get("private") or asked.get("visibility") == "private")
+            self.server.repositories[name] = Repository({}, private=private)
+            self._json({"url": f"{self.server.url}/{name}", "name": name})
+
+    def _preupload(self, asked: dict[str, Any]) -> None:
+        paths = [file["path"] for file in asked["files"]]
+        modes = {path: "lfs" if path.endswith(".safetensors") else "regular" for path in paths}
+        files = [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]
+        self._json({"files": files})
+
+    def _lfs_batch(self, asked: dict[str, Any]) -> None:
+        objects = [
+            {**file, "actions": {"upload": {"href": f"{self.server.url}/storage/{file['oid']}"}}}
+            for file in asked["objects"]
+        ]
+        self._json({"transfer": "basic", "objects": objects}, "application/vnd.git-lfs+json")
+
+    def _commit(self, repository: Repository, name: str, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                repository.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                repository.files[value["path"]] = self.server.large[value["oid"]]
+        address = f"{self.server.url}/{name}/commit/{SHA}"
+        self._json({"success": True, "commitUrl": address, "commitOid": SHA, "hookOutput": ""})
+
     def _api(self, what: str, repository: Repository, name: str) -> None:
         if what == "auth-check":
             self._json({})
@@ -123,10 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif body:
             self.wfile.write(data)
 
-    def _json(self, value: object) -> None:
+    def _json(self, value: object, kind: str = "application/json", status: int = 200) -> None:
         data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from core import settings as module
-from core.settings import Settings, first_hop, free_port, hub_answers, prepare_process
+from core.settings import Settings, first_hop, free_port, hub_answers, prepare_process, process_rank
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -37,6 +37,14 @@ def test_an_empty_variable_is_as_if_unset() -> None:
 def test_a_bad_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name.lower()):
         Settings.from_environment({f"BENCHTOP_{name}": value})
+
+
+def test_several_machines_need_an_address_where_they_meet() -> None:
+    with pytest.raises(ValidationError, match="job_main_address") as refused:
+        Settings.from_environment({"BENCHTOP_JOB_MACHINES": "2"})
+    assert refused.value.errors()[0]["loc"] == ("job_main_address",)
+    env = {"BENCHTOP_JOB_MACHINES": "2", "BENCHTOP_JOB_MAIN_ADDRESS": "lab1:29500"}
+    assert Settings.from_environment(env).job_machines == 2
 
 
 def test_model_roots_are_a_path_list_without_the_working_directory() -> None:
@@ -109,3 +117,56 @@ def test_free_port_says_what_to_do_about_a_taken_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(OSError, match="BENCHTOP_PORT"):
         free_port("127.0.0.1", server.getsockname()[1])
     assert free_port("127.0.0.1", 0) > 0
+
+
+def test_a_child_gets_the_same_settings_whatever_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = {
+        "BENCHTOP_MEMORY_BUDGET": "5",
+        "BENCHTOP_PUBLIC": "1",
+        "SPACE_ID": "somebody/benchtop",
+        "HF_HUB_OFFLINE": "1",
+        "HF_TOKEN": "hf_the_owners",
+        "PATH": "here",
+    }
+    monkeypatch.setattr(os, "environ", around)
+    given = Settings(home=Path("lab"), model_roots=(Path("/models"), Path("more")), port=9, follower_grace=2.5)
+    child = given.child_environment()
+    read = Settings.from_environment(child)
+    absolute = {"home": Path("lab").absolute(), "model_roots": (Path("/models"), Path("more").absolute())}
+    assert read == given.model_copy(update=absolute)
+    assert read.memory_budget is None
+    assert (child["PATH"], child.get("HF_TOKEN"), child.get("HF_HUB_OFFLINE")) == ("here", None, None)
+    offline = Settings(offline=True).child_environment()
+    assert offline["HF_HUB_OFFLINE"] == "1"
+    assert Settings.from_environment(offline) == Settings(offline=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "device", "given"),
+    [
+        (None, "cuda:1", "1"),
+        ("4,6", "cuda:1", "6"),
+        ("GPU-1a,GPU-2b", "cuda:0", "GPU-1a"),
+        ("4,6", None, "4,6"),
+        (None, "cpu", None),
+        (None, "mps", None),
+    ],
+)
+def test_a_child_sees_the_one_card_it_is_given(
+    seen: str | None, device: str | None, given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {} if seen is None else {"CUDA_VISIBLE_DEVICES": seen})
+    assert Settings().child_environment(device).get("CUDA_VISIBLE_DEVICES") == given
+
+
+def test_a_child_does_not_ask_the_network_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(module, "hub_answers", lambda endpoint: pytest.fail("it asked"))
+    assert not prepare_process(Settings(), probe=False).offline
+    assert prepare_process(Settings(offline=True), probe=False).offline
+
+
+@pytest.mark.parametrize(("rank", "number"), [(None, 0), ("0", 0), ("3", 3), ("x", 0)])
+def test_a_process_alone_is_the_first(rank: str | None, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {} if rank is None else {"RANK": rank})
+    assert process_rank() == number

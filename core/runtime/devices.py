@@ -6,6 +6,7 @@ imported only when devices are looked for. Does not reserve anything.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import platform
@@ -48,6 +49,10 @@ def process_memory() -> int:
 def give_back(device: str) -> None:
     """Return memory of dropped tensors on ``device`` to the system, as far as the allocator lets go of it."""
     gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; it keeps much of what it is given back
+        if trim is not None:
+            trim(0)
     torch = sys.modules.get("torch")
     if torch is not None and device.startswith("cuda"):
         torch.cuda.empty_cache()

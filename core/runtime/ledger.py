@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,21 +59,27 @@ class Ledger:
         settings: Settings,
         pid: int | None = None,
         started: Callable[[int], float | None] = process_started,
+        *,
+        names: Mapping[str, str] | None = None,
     ) -> None:
+        """``names`` says what everybody else calls a device, where this process sees fewer and counts them anew."""
         self._folder = settings.home / "ledger"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / "reserved.json"
         self._lock = FileLock(self._folder / "reserved.lock", timeout=LOCK_SECONDS)
         self._pid = os.getpid() if pid is None else pid
         self._started = started
+        self._names = dict(names or {})
 
     def reserved_by_others(self, device: str) -> int:
         """Bytes that other living processes have reserved on ``device``."""
+        device = self._names.get(device, device)
         with self._page() as page:
             return sum(r.bytes for r in page if r.device == device and r.pid != self._pid)
 
     def reserved_here(self, device: str) -> int:
         """Bytes that this process has reserved on ``device``."""
+        device = self._names.get(device, device)
         with self._page() as page:
             return sum(r.bytes for r in page if r.device == device and r.pid == self._pid)
 
@@ -82,6 +88,7 @@ class Ledger:
 
         Raises ``DoesNotFit``, and reserves nothing, when all shares together would pass ``capacity``.
         """
+        device = self._names.get(device, device)
         with self._page() as page:
             others = sum(r.bytes for r in page if r.device == device and r.pid != self._pid)
             own = sum(r.bytes for r in page if r.device == device and r.pid == self._pid) + count
@@ -94,6 +101,7 @@ class Ledger:
 
     def release(self, device: str, count: int | None = None) -> None:
         """Take ``count`` bytes (by default all) off this process's share of ``device``."""
+        device = self._names.get(device, device)
         with self._page() as page:
             own = sum(r.bytes for r in page if r.device == device and r.pid == self._pid)
             self._set(page, device, 0 if count is None else max(0, own - count))

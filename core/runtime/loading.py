@@ -3,8 +3,11 @@
 Promises
 - Weights come from safetensors only, code from transformers only (``trust_remote_code`` never), and nothing from the
   network: what is loaded lies in ``located.path``.
-- A model whose files lack weights is refused, not completed with random numbers.
-- The model is in eval mode, needs no gradients, and attends with sdpa; the tokenizer pads on the left.
+- A model whose files lack weights is refused, not completed with random numbers. The one exception is a head that the
+  spec asks for by its labels: it is new, drawn from the spec's seed.
+- The model is in eval mode, needs no gradients, and attends with sdpa. Tokenizers of models that write pad on the left,
+  those of models that label on the right.
+- 4-bit weights that are loaded for training stay exact (see ``quantized``).
 - Every failure is a ``LabError``; torch and transformers are imported when the first model is loaded.
 
 Does not decide where a model goes (``placement``), nor how long it stays (``pool``).
@@ -20,34 +23,56 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.catalog.catalog import Located
 from core.catalog.facts import ModelFacts
+from core.catalog.parts import part_of
 from core.errors import BadModel, Internal, LabError
+from core.runtime.devices import give_back
 from core.runtime.lanes import InlineLane, Lane
 from core.runtime.placement import Dtype, Placement
+from core.runtime.quantized import keep_plain, nf4_config, own_memory, quantized_bytes
 from core.runtime.translate import translate
 
 if TYPE_CHECKING:
     import torch
 
 _AUTO_CLASSES = {"causal": "AutoModelForCausalLM", "seq2seq": "AutoModelForSeq2SeqLM", "encoder": "AutoModel"}
+_HEAD_CLASSES = {
+    "classification": "AutoModelForSequenceClassification", "tokens": "AutoModelForTokenClassification",
+}  # fmt: skip
 _MAY_BE_NEW = ("pooler.", "encoder.pooler.")
 """Encoders saved without a pooler get a fresh one, which nothing here reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model, wanted for what. ``device`` and ``dtype`` are wishes to the placement; None leaves it free."""
+    """Which model, wanted for what. ``device`` and ``dtype`` are wishes to the placement; None leaves it free.
+
+    ``head`` labels texts or tokens. With ``labels`` it is made anew where the files have none of that size, from
+    ``seed``; without, it has to be in the files. ``trainable`` parameters (None: all), ``rows`` of ``context`` tokens
+    in a pass and ``checkpointing`` are what memory is planned for.
+    """
 
     base: str
     adapter: str | None = None
-    head: str | None = None
+    head: Literal["classification", "tokens"] | None = None
     purpose: Literal["infer", "train"] = "infer"
     device: str | None = None
     dtype: Dtype | None = None
+    labels: tuple[str, ...] = ()
+    quantization: Literal["nf4"] | None = None
+    trainable: int | None = None
+    rows: int | None = None
+    context: int | None = None
+    checkpointing: bool = False
+    seed: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A model in memory. Forward passes go through ``lane``; ``bytes`` is what parameters and buffers take."""
+    """A model in memory. Forward passes go through ``lane``; ``bytes`` is what parameters and buffers take.
+
+    A label's number is its place in ``spec.labels``, and ``model.config`` has the names. ``fresh`` are the modules, by
+    their full names, that the files did not have: whoever keeps only a part of the model has to keep these too.
+    """
 
     spec: ModelSpec
     facts: ModelFacts
@@ -57,6 +82,7 @@ class LoadedModel:
     lane: Lane
     device: torch.device
     bytes: int
+    fresh: tuple[str, ...] = ()
 
 
 def load(
@@ -68,16 +94,18 @@ def load(
     """
     import torch
 
+    spec = spec or ModelSpec(located.name)
     try:
-        tokenizer = _tokenizer(located)
-        model = _model(located, placement)
-        model.to(torch.device(placement.device))
+        tokenizer = _tokenizer(located, spec)
+        model, fresh = _model(located, placement, spec)
+        if spec.head is not None and model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id  # by it a language model finds each text's last token
     except Exception as error:
         explained = _explained(error, located)
         _let_go(error)
         raise explained from error
     return LoadedModel(
-        spec=spec or ModelSpec(located.name),
+        spec=spec,
         facts=located.facts,
         placement=placement,
         model=model,
@@ -85,45 +113,85 @@ def load(
         lane=lane or InlineLane(placement.device),
         device=torch.device(placement.device),
         bytes=_bytes(model),
+        fresh=fresh,
     )
 
 
-def _tokenizer(located: Located) -> Any:
+def _tokenizer(located: Located, spec: ModelSpec) -> Any:
     from transformers import AutoTokenizer
 
+    labels = spec.head is not None or located.facts.kind == "encoder"
     tokenizer = AutoTokenizer.from_pretrained(
-        located.path, local_files_only=True, trust_remote_code=False, padding_side="left"
+        located.path, local_files_only=True, trust_remote_code=False, padding_side="right" if labels else "left"
     )
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token that exists will do
     return tokenizer
 
 
-def _model(located: Located, placement: Placement) -> Any:
+def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any, tuple[str, ...]]:
+    """The model, and the names of its modules that are new."""
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # a server's log is no place for bars
-    auto_class = getattr(transformers, _AUTO_CLASSES[located.facts.kind])
-    model, info = auto_class.from_pretrained(
-        located.path,
-        dtype=getattr(torch, placement.dtype),
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    _check_complete(located, sorted(info["missing_keys"]), sorted(map(str, info.get("mismatched_keys", ()))))
-    return model.eval().requires_grad_(False)
+    name = _AUTO_CLASSES[located.facts.kind] if spec.head is None else _HEAD_CLASSES[spec.head]
+    options = {**_head_options(spec), **_quantization_options(placement, spec)}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(spec.seed)
+        model, info = getattr(transformers, name).from_pretrained(
+            located.path,
+            dtype=getattr(torch, placement.dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    mismatched = [key if isinstance(key, str) else key[0] for key in info.get("mismatched_keys", ())]
+    _check_complete(located, sorted(info["missing_keys"]), sorted(mismatched), new_head=bool(spec.labels))
+    if spec.quantization is None:
+        model.to(torch.device(placement.device))  # 4-bit weights are made where they belong, and must not be moved
+    else:
+        own_memory(model)
+        give_back(placement.device)  # packing left the full-precision copies behind
+        if spec.purpose == "train":
+            keep_plain(model)
+    new = {key.rpartition(".")[0] for key in (*info["missing_keys"], *mismatched)}
+    return model.eval().requires_grad_(False), tuple(sorted(new))
 
 
-def _check_complete(located: Located, missing: Sequence[str], mismatched: Sequence[str]) -> None:
-    absent = [key for key in missing if not (located.facts.kind == "encoder" and key.startswith(_MAY_BE_NEW))]
-    if absent or mismatched:
+def _head_options(spec: ModelSpec) -> dict[str, Any]:
+    if spec.head is None or not spec.labels:
+        return {}
+    names = dict(enumerate(spec.labels))
+    return {
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {label: number for number, label in names.items()},
+        "ignore_mismatched_sizes": True,  # a head for other labels is left behind; anything else is refused below
+    }
+
+
+def _quantization_options(placement: Placement, spec: ModelSpec) -> dict[str, Any]:
+    import torch
+
+    if spec.quantization is None:
+        return {}
+    return {
+        "quantization_config": nf4_config(getattr(torch, placement.dtype)),
+        "device_map": {"": placement.device},
+    }
+
+
+def _check_complete(located: Located, missing: Sequence[str], mismatched: Sequence[str], *, new_head: bool) -> None:
+    may_be_new = _MAY_BE_NEW if located.facts.kind == "encoder" else ()
+    absent = [key for key in missing if not key.startswith(may_be_new)]
+    wrong = [key for key in (*absent, *mismatched) if not (new_head and part_of(key) == "head")]
+    if wrong:
         raise BadModel(
-            f"{located.name} lacks {len(absent) + len(mismatched)} of the weights that its config asks for "
-            f"(first {(absent or list(mismatched))[0]}).",
+            f"{located.name} lacks {len(wrong)} of the weights that its config asks for (first {wrong[0]}).",
             "Download or copy the model again, or choose another.",
         )
 
@@ -150,4 +218,5 @@ def _let_go(error: BaseException) -> None:
 
 def _bytes(model: Any) -> int:
     tensors = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}  # tied ones once
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    stored: int = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return stored + quantized_bytes(model)

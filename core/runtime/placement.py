@@ -7,10 +7,8 @@ Estimates, all in bytes
 - weights: parameters x dtype.
 - KV cache: 2 x layers x kv_heads x head_dim x context x batch x dtype; twice that for encoder-decoders, whose decoder
   also keeps keys and values of the input; none for encoders and for training.
-- activations: for inference one layer's and the logits of one position; for training every layer's (34 x hidden per
-  token in 16 bits, after Korthikanti et al., 2022, without the attention matrix, which sdpa does not keep) and the
-  logits of all positions.
-- training: gradients in float32 and two float32 moments (AdamW) for each trained parameter.
+- activations: for inference one layer's and the logits of one position.
+- training: see ``training_memory``.
 
 Does not split a model over several devices.
 """
@@ -25,6 +23,7 @@ from core.catalog.facts import ModelFacts
 from core.catalog.sizes import bytes_text
 from core.errors import DoesNotFit
 from core.runtime.devices import Device
+from core.runtime.training_memory import TrainingDetails, training_plan, weight_bytes
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -44,6 +43,7 @@ class Policy:
     ``budget_bytes`` bounds what may be reserved on each device (by default all of it), and ``promised`` says how much
     of that is reserved already, as (device, bytes) pairs. ``reserve_share`` of the free memory is left alone.
     ``device`` and ``dtype`` are wishes that are kept or refused. ``trainable`` counts trained parameters (None: all).
+    ``quantization`` packs the linear layers' weights; ``checkpointing`` is activation checkpointing.
     """
 
     purpose: Literal["infer", "train"] = "infer"
@@ -55,6 +55,8 @@ class Policy:
     device: str | None = None
     dtype: Dtype | None = None
     trainable: int | None = None
+    quantization: Literal["nf4"] | None = None
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +130,40 @@ def _dtypes(facts: ModelFacts, device: Device, policy: Policy) -> tuple[Dtype, .
 
 
 def _plan(facts: ModelFacts, device: Device, dtype: Dtype, policy: Policy) -> Placement:
-    size, tokens = DTYPE_BYTES[dtype], planned_context(facts, policy) * policy.batch
-    training = policy.purpose == "train"
-    trained = (facts.parameters if policy.trainable is None else policy.trainable) if training else 0
-    if training:
-        activations = tokens * (17 * facts.layers * facts.hidden_size * size + facts.vocab_size * 8)
-    else:
-        activations = tokens * (4 * facts.hidden_size + 2 * facts.intermediate_size) * size
-        activations += policy.batch * facts.vocab_size * 4
+    size, context = DTYPE_BYTES[dtype], planned_context(facts, policy)
+    if policy.purpose == "train":
+        return _training_plan(facts, device, dtype, policy)
+    activations = context * policy.batch * (4 * facts.hidden_size + 2 * facts.intermediate_size) * size
     return Placement(
         device=device.name,
         dtype=dtype,
-        weight_bytes=facts.parameters * size,
-        kv_bytes=0 if training else kv_cache_bytes(facts, dtype, planned_context(facts, policy), policy.batch),
-        activation_bytes=activations,
-        optimizer_bytes=8 * trained,
-        gradient_bytes=4 * trained,
+        weight_bytes=weight_bytes(facts, policy.quantization, size),
+        kv_bytes=kv_cache_bytes(facts, dtype, context, policy.batch),
+        activation_bytes=activations + policy.batch * facts.vocab_size * 4,
+        optimizer_bytes=0,
+        gradient_bytes=0,
+        why="",
+    )
+
+
+def _training_plan(facts: ModelFacts, device: Device, dtype: Dtype, policy: Policy) -> Placement:
+    details = TrainingDetails(
+        rows=policy.batch,
+        context=planned_context(facts, policy),
+        trainable=policy.trainable,
+        quantization=policy.quantization,
+        checkpointing=policy.checkpointing,
+        bytes_per_number=DTYPE_BYTES[dtype],
+    )
+    memory = training_plan(facts, details)
+    return Placement(
+        device=device.name,
+        dtype=dtype,
+        weight_bytes=memory.weights,
+        kv_bytes=0,
+        activation_bytes=memory.activations,
+        optimizer_bytes=memory.optimizer,
+        gradient_bytes=memory.gradients,
         why="",
     )
 

@@ -9,7 +9,9 @@ Promises
 - An out-of-memory, while loading or in a lease's body, is one ``OutOfMemory``; idle models are let go for it, and the
   pool works on.
 - Somebody who may not read a model on the Hub does not get it from here either, even when another visitor's token
-  has loaded it.
+  has loaded it; a fine-tuned model (``tuned:<run>``) is lent to its owner only.
+- Whatever was trained beside a base is attached to the one in memory, which stays as long as they do.
+- A model that is lent to be trained is lent once, and is gone when it comes back.
 
 A lease that waits for somebody else's load can be cancelled; a load in progress cannot.
 """
@@ -20,19 +22,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
 
 from core.catalog.catalog import Catalog, Located
 from core.catalog.facts import ModelFacts
 from core.catalog.known import is_known
+from core.catalog.sizes import bytes_text
 from core.errors import BadInput, Busy, DoesNotFit, LabError, OutOfMemory, Stopped
+from core.runtime.attaching import adapter_bytes, attach
 from core.runtime.devices import Device, detect_devices, give_back
-from core.runtime.lanes import Lane, Lanes
+from core.runtime.lanes import Lanes
 from core.runtime.ledger import Ledger
 from core.runtime.loading import LoadedModel, ModelSpec, load
 from core.runtime.placement import Placement, Policy, place, room_on
+from core.runtime.pool_entries import Entry, Loader, PoolEntry, base_spec, idle_entries, without
 from core.runtime.translate import is_out_of_memory, translate, translating
+from core.runtime.tuned import Tuned, TunedModels, is_tuned
 from core.settings import Settings
 
 __all__ = ["LoadedModel", "ModelSpec", "Pool", "PoolEntry"]
@@ -41,45 +46,6 @@ PLANNED_ROWS = 4
 """Rows of context each model is planned for: as many as the columns that decode side by side."""
 CANCEL_POLL = 0.05
 """Seconds between two looks at a waiting lease's ``cancelled``."""
-
-State = Literal["loading", "ready"]
-
-
-class Loader(Protocol):
-    """What ``core.runtime.loading.load`` is to the pool."""
-
-    def __call__(self, located: Located, placement: Placement, *, spec: ModelSpec, lane: Lane) -> LoadedModel: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PoolEntry:
-    """A line of the System tab. ``bytes`` is what the weights take, ``reserved`` what is planned with caches."""
-
-    spec: ModelSpec
-    title: str
-    bytes: int
-    reserved: int
-    device: str
-    borrowers: int
-    idle_seconds: float
-    state: State
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A model in the pool or on its way there. All fields are guarded by the pool's condition."""
-
-    spec: ModelSpec
-    title: str
-    borrowers: int = 0
-    used: float = 0.0
-    placement: Placement | None = None
-    loaded: LoadedModel | None = None
-    error: LabError | None = None
-
-    @property
-    def device(self) -> str:
-        return self.placement.device if self.placement is not None else ""
 
 
 class Pool:
@@ -96,25 +62,31 @@ class Pool:
         devices: Callable[[], tuple[Device, ...]] = detect_devices,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._budget = settings.memory_budget
+        self.settings = settings
         self._catalog = catalog
+        self.tuned = TunedModels(settings)
         self._ledger = ledger
         self._lanes = lanes
         self._loader = loader
         self._devices = devices
         self._clock = clock
-        self._entries: dict[ModelSpec, _Entry] = {}
+        self._entries: dict[ModelSpec, Entry] = {}
         self._changed = threading.Condition()
 
     @contextmanager
     def lease(
-        self, spec: ModelSpec, token: str | None = None, cancelled: Callable[[], bool] = lambda: False
+        self,
+        spec: ModelSpec,
+        token: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+        owner: str = "",
     ) -> Iterator[LoadedModel]:
-        """Borrow a model for the body. Raises ``LabError`` if it cannot be had, ``Stopped`` when ``cancelled``."""
-        if spec.adapter is not None or spec.head is not None:
-            raise BadInput("This version attaches no adapters or heads.", "Leave them out.")
-        self._catalog.authorize(spec.base, token)
-        entry, loaded = self._borrow(spec, token, cancelled)
+        """Borrow a model for the body. ``owner`` (``runs.owner_of``) is asked for by fine-tuned ones only.
+
+        Raises ``LabError`` if it cannot be had, ``Stopped`` when ``cancelled``.
+        """
+        tuned = self._allowed(spec, token, owner)
+        entry, loaded = self._borrow(spec, tuned, token, cancelled)
         try:
             yield loaded
         except Exception as error:
@@ -126,30 +98,38 @@ class Pool:
         finally:
             self._return(entry)
 
-    def plan(self, spec: ModelSpec, token: str | None = None) -> Placement:
-        """Where ``spec`` would go now, idle models making room; loads nothing, and downloads nothing."""
-        self._catalog.authorize(spec.base, token)
+    def plan(self, spec: ModelSpec, token: str | None = None, owner: str = "") -> Placement:
+        """Where ``spec`` would go now, idle models making room; loads nothing, and downloads nothing.
+
+        What is attached to a base goes where the base goes.
+        """
+        tuned = self._allowed(spec, token, owner)
+        if tuned is not None and tuned.attaches:
+            spec, tuned = base_spec(spec, tuned), None
         with self._changed:
-            return self._placed(self._catalog.facts(spec.base), spec)
+            facts = tuned.located().facts if tuned is not None else self._catalog.facts(spec.base)
+            return self._placed(facts, spec)
+
+    def base_of(self, tuned: Tuned) -> ModelSpec:
+        """What to lease for the base that ``tuned`` is attached to: the very one in memory."""
+        return base_spec(ModelSpec(tuned.name), tuned)
+
+    def _allowed(self, spec: ModelSpec, token: str | None, owner: str) -> Tuned | None:
+        """The fine-tuned model that ``spec`` names, if it is one. Raises for whoever may not have the model."""
+        if spec.adapter is not None:
+            raise BadInput("Such adapters are not attached.", "Choose the fine-tuned model by its name.")
+        tuned = self.tuned.open(spec.base, owner) if is_tuned(spec.base) else None
+        if tuned is not None and spec.purpose == "train":
+            raise BadInput(f"{tuned.title} is fine-tuned already.", "Train its base, or resume its run.")
+        if tuned is None or tuned.attaches:
+            self._catalog.authorize(spec.base if tuned is None else tuned.base, token)
+        return tuned
 
     def snapshot(self) -> tuple[PoolEntry, ...]:
         """What is in memory and who borrows it, most recently used first."""
         now = self._clock()
         with self._changed:
-            entries = sorted(self._entries.values(), key=lambda entry: -entry.used)
-            return tuple(
-                PoolEntry(
-                    spec=entry.spec,
-                    title=entry.title,
-                    bytes=entry.loaded.bytes if entry.loaded else 0,
-                    reserved=entry.placement.total_bytes if entry.placement else 0,
-                    device=entry.device,
-                    borrowers=entry.borrowers,
-                    idle_seconds=0.0 if entry.borrowers else now - entry.used,
-                    state="ready" if entry.loaded else "loading",
-                )
-                for entry in entries
-            )
+            return tuple(e.line(now) for e in sorted(self._entries.values(), key=lambda entry: -entry.used))
 
     def drop_idle(self, device: str | None = None) -> int:
         """Let go of all idle models (on one device, if named); returns how many."""
@@ -162,7 +142,9 @@ class Pool:
             give_back(home)
         return len(idle)
 
-    def _borrow(self, spec: ModelSpec, token: str | None, cancelled: Callable[[], bool]) -> tuple[_Entry, LoadedModel]:
+    def _borrow(
+        self, spec: ModelSpec, tuned: Tuned | None, token: str | None, cancelled: Callable[[], bool]
+    ) -> tuple[Entry, LoadedModel]:
         """The entry of ``spec``, counted as borrowed, and its model. The first who asks loads; the others wait."""
         if cancelled():
             raise Stopped("Stopped.")
@@ -170,7 +152,9 @@ class Pool:
             entry = self._entries.get(spec)
             first = entry is None
             if entry is None:
-                entry = self._entries[spec] = _Entry(spec, spec.base, used=self._clock())
+                entry = self._entries[spec] = Entry(spec, spec.base, tuned, used=self._clock())
+            elif spec.purpose == "train":
+                raise Busy(f"{entry.title} is being trained here.", "Try again when that has ended.")
             entry.borrowers += 1
         try:
             loaded = self._load(entry, token) if first else self._wait(entry, cancelled)
@@ -181,7 +165,7 @@ class Pool:
             raise
         return entry, loaded
 
-    def _wait(self, entry: _Entry, cancelled: Callable[[], bool]) -> LoadedModel:
+    def _wait(self, entry: Entry, cancelled: Callable[[], bool]) -> LoadedModel:
         with self._changed:
             while entry.loaded is None:
                 if entry.error is not None:
@@ -191,17 +175,19 @@ class Pool:
                 self._changed.wait(CANCEL_POLL)
             return entry.loaded
 
-    def _return(self, entry: _Entry) -> None:
+    def _return(self, entry: Entry) -> None:
         with self._changed:
             entry.borrowers -= 1
             entry.used = self._clock()
+            if entry.base is not None:
+                entry.base.used = entry.used
+            if entry.spec.purpose == "train" and self._entries.get(entry.spec) is entry:
+                self._evict(entry)  # its numbers are no longer those of the files
 
-    def _load(self, entry: _Entry, token: str | None) -> LoadedModel:
+    def _load(self, entry: Entry, token: str | None) -> LoadedModel:
         try:
-            located = self._locate(entry.spec, token)
-            placement = self._admit(entry, located.facts)
-            lane = self._lanes.for_device(placement.device)
-            loaded = self._loader(located, placement, spec=entry.spec, lane=lane)
+            attaches = entry.tuned is not None and entry.tuned.attaches
+            loaded = self._load_beside(entry, token) if attaches else self._load_whole(entry, token)
         except BaseException as error:
             self._failed(entry, translate(error))
             with translating():
@@ -211,6 +197,22 @@ class Pool:
             self._changed.notify_all()
         return loaded
 
+    def _load_whole(self, entry: Entry, token: str | None) -> LoadedModel:
+        spec = entry.spec
+        if entry.tuned is None:
+            located = self._locate(spec, token)
+        else:
+            located, spec = entry.tuned.located(), replace(spec, head=entry.tuned.head)
+        placement = self._admit(entry, located.facts)
+        return self._loader(located, placement, spec=spec, lane=self._lanes.for_device(placement.device))
+
+    def _load_beside(self, entry: Entry, token: str | None) -> LoadedModel:
+        assert entry.tuned is not None
+        base, loaded = self._borrow(base_spec(entry.spec, entry.tuned), None, token, lambda: False)
+        with self._changed:
+            entry.base = base
+        return attach(loaded, entry.tuned, self._admit(entry, loaded.facts), entry.spec)
+
     def _locate(self, spec: ModelSpec, token: str | None) -> Located:
         """The files; what cannot fit is refused before it is downloaded."""
         if is_known(spec.base):
@@ -219,82 +221,103 @@ class Pool:
         largest = max(device.total_bytes for device in self._devices())
         return self._catalog.locate(spec.base, token, 2 * largest)  # stored in float32, they may be computed in 16 bits
 
-    def _admit(self, entry: _Entry, facts: ModelFacts) -> Placement:
+    def _admit(self, entry: Entry, facts: ModelFacts) -> Placement:
         """Place the model, evict what is idle until it has room, and reserve that room."""
         with self._changed:
-            placement = self._placed(facts, entry.spec)
-            device = next(device for device in self._devices() if device.name == placement.device)
-            gone: list[_Entry] = []
+            entry.title = facts.title if entry.tuned is None else entry.tuned.title
+            placement = self._placed(facts, entry.spec, entry)
+            device = self._device(placement.device)
+            gone: list[Entry] = []
             for idle in self._idle(device.name):
-                if placement.total_bytes <= room_on(_without(device, gone), self._policy(entry.spec, gone)):
+                if placement.total_bytes <= room_on(without(device, gone), self._policy(entry.spec, gone)):
                     break
                 gone.append(idle)
             for idle in gone:
                 self._evict(idle)
             self._ledger.reserve(device.name, placement.total_bytes, device.total_bytes)
-            entry.title, entry.placement = facts.title, placement
+            entry.placement = placement
         if gone:
             give_back(device.name)
         return placement
 
-    def _placed(self, facts: ModelFacts, spec: ModelSpec) -> Placement:
+    def _device(self, name: str) -> Device:
+        return next(device for device in self._devices() if device.name == name)
+
+    def _placed(self, facts: ModelFacts, spec: ModelSpec, entry: Entry | None = None) -> Placement:
         """The placement if every idle model were gone. Raises ``Busy`` when only borrowed ones are in the way."""
         try:
-            return self._placed_without(self._idle(), facts, spec)
+            return self._placed_without(self._idle(), facts, spec, entry)
         except DoesNotFit:
-            in_use = [entry for entry in self._entries.values() if entry.placement and entry.borrowers]
-            self._placed_without([*self._idle(), *in_use], facts, spec)
+            in_use = [e for e in self._entries.values() if e.placement and e.borrowers]
+            self._placed_without([*self._idle(), *in_use], facts, spec, entry)
             others = f"{len(in_use)} other model{'s are' if len(in_use) > 1 else ' is'}"
             raise Busy(
-                f"There is no room for {facts.title} while {others} in use.",
+                f"There is no room for {entry.title if entry else facts.title} while {others} in use.",
                 "Try again when those runs have ended, or choose a model that is loaded already.",
             ) from None
 
-    def _placed_without(self, gone: Sequence[_Entry], facts: ModelFacts, spec: ModelSpec) -> Placement:
-        return place(facts, [_without(device, gone) for device in self._devices()], self._policy(spec, gone))
+    def _placed_without(
+        self, gone: Sequence[Entry], facts: ModelFacts, spec: ModelSpec, entry: Entry | None
+    ) -> Placement:
+        if entry is not None and entry.base is not None:
+            return self._placed_beside(gone, entry)
+        return place(facts, [without(device, gone) for device in self._devices()], self._policy(spec, gone))
 
-    def _policy(self, spec: ModelSpec, gone: Sequence[_Entry]) -> Policy:
+    def _placed_beside(self, gone: Sequence[Entry], entry: Entry) -> Placement:
+        """Where the base is, with weights of its own and the base's room for rows once more."""
+        assert entry.base is not None
+        assert entry.base.placement is not None
+        assert entry.tuned is not None
+        like, own = entry.base.placement, adapter_bytes(entry.tuned)
+        why = f"beside {entry.base.title}, which is in memory once: {bytes_text(own)} of its own. {like.why}"
+        placement = replace(like, weight_bytes=own, why=why)
+        room = room_on(without(self._device(like.device), gone), self._policy(entry.spec, gone))
+        if placement.total_bytes > room:
+            raise DoesNotFit(
+                f"{entry.title} needs {bytes_text(placement.total_bytes)} beside its base; {like.device} has "
+                f"{bytes_text(room)} to give.",
+                "End what else uses memory there, or choose a smaller model.",
+            )
+        return placement
+
+    def _policy(self, spec: ModelSpec, gone: Sequence[Entry]) -> Policy:
         """What is wanted, and what is promised on each device once ``gone`` are evicted."""
         staying = [e.placement for e in self._entries.values() if e.placement is not None and e not in gone]
         mine = [(placement.device, placement.total_bytes) for placement in staying]
         others = [(device.name, self._ledger.reserved_by_others(device.name)) for device in self._devices()]
         return Policy(
             purpose=spec.purpose,
-            batch=PLANNED_ROWS,
-            budget_bytes=self._budget,
+            batch=PLANNED_ROWS if spec.rows is None else spec.rows,
+            context=spec.context,
+            budget_bytes=self.settings.memory_budget,
             promised=(*mine, *others),
             device=spec.device,
             dtype=spec.dtype,
+            trainable=spec.trainable,
+            quantization=spec.quantization,
+            checkpointing=spec.checkpointing,
         )
 
-    def _idle(self, device: str | None = None) -> list[_Entry]:
-        """Loaded entries that nobody borrows (on one device, if named), least recently used first."""
-        idle = [
-            entry
-            for entry in self._entries.values()
-            if entry.loaded is not None and not entry.borrowers and device in (None, entry.device)
-        ]
-        return sorted(idle, key=lambda entry: entry.used)
+    def _idle(self, device: str | None = None) -> list[Entry]:
+        return idle_entries(self._entries.values(), device)
 
-    def _evict(self, entry: _Entry) -> None:
+    def _evict(self, entry: Entry) -> None:
         del self._entries[entry.spec]
         entry.loaded = None
+        self._let_go(entry)
+
+    def _let_go(self, entry: Entry) -> None:
+        if entry.base is not None:
+            entry.base.borrowers -= 1
         if entry.placement is not None:
             self._ledger.release(entry.placement.device, entry.placement.total_bytes)
 
-    def _failed(self, entry: _Entry, error: LabError) -> None:
+    def _failed(self, entry: Entry, error: LabError) -> None:
         """Take a load that failed out of the pool, tell the waiters why, and make room if there was none."""
         with self._changed:
             del self._entries[entry.spec]
-            if entry.placement is not None:
-                self._ledger.release(entry.placement.device, entry.placement.total_bytes)
+            self._let_go(entry)
             entry.error = error
             self._changed.notify_all()
         if isinstance(error, OutOfMemory):
             self.drop_idle(entry.device or None)
-
-
-def _without(device: Device, gone: Sequence[_Entry]) -> Device:
-    """``device`` with the memory it will have when ``gone`` are evicted."""
-    freed = sum(entry.loaded.bytes for entry in gone if entry.loaded is not None and entry.device == device.name)
-    return replace(device, free_bytes=device.free_bytes + freed)

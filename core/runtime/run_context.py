@@ -1,14 +1,27 @@
 """What the body of a run is given: whom it works for, whether to go on, and when its next turn is.
 
-The same object serves a run on the page, a job's worker and a notebook: nothing in it says who carries the run.
+The same object serves a run on the page, a job's worker and a notebook: nothing in it says who carries the run. In a
+worker the visitor's token isn't known and ``visitor`` is empty; ``owner`` says everywhere whose run it is.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import Stopped
+from core.errors import NotFound, Stopped
+from core.runtime.run_log import owner_of, read_meta
+from core.runtime.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class JobLimits:
+    """What a job may take; None is no limit. The worker sees to time and bytes, the lab itself to its steps."""
+
+    seconds: float | None = None
+    steps: int | None = None
+    bytes: int | None = None
 
 
 class RunContext:
@@ -22,17 +35,42 @@ class RunContext:
         *,
         secret: str | None = None,
         by_hand: bool = False,
+        owner: str = "",
+        uploads: Uploads | None = None,
+        store_folder: Path | None = None,
+        limits: JobLimits | None = None,
     ) -> None:
         self.run_id = run_id
         self.visitor = visitor
+        self.owner = owner or (owner_of(visitor) if visitor else "")  # the SHA-256 of the visitor's token
         self.folder = folder  # where artifacts go
+        self.store_folder = store_folder  # where all runs are
         self.secret = secret
+        self.limits = limits or JobLimits()
+        self._uploads = uploads
         self._changed = threading.Condition()
         self._cancelled = False
         self._turns: int | None = 0 if by_hand else None  # None: run freely
 
     def __repr__(self) -> str:
         return f"RunContext({self.run_id!r})"
+
+    @property
+    def uploads(self) -> Uploads:
+        """The visitors' files; ask for one with ``owner``. Raises ``NotFound`` where a run has none."""
+        if self._uploads is None:
+            raise NotFound("There are no uploaded files here.", "Choose a bundled set.")
+        return self._uploads
+
+    def own_run_folder(self, run_id: str) -> Path:
+        """The folder of another run of this run's owner. Raises ``NotFound`` for a missing one and anybody else's."""
+        try:
+            meta = read_meta(self.store_folder, run_id) if self.store_folder is not None else None
+        except ValueError:  # damaged
+            meta = None
+        if meta is None or self.store_folder is None or not self.owner or meta.owner != self.owner:
+            raise NotFound("There is no such run among yours.", "Choose one from the list of runs.")
+        return self.store_folder / meta.id
 
     def cancelled(self) -> bool:
         """Whether the run was stopped; cheap enough to ask before each token, from any thread."""

@@ -10,6 +10,7 @@ is live in this process is a ``RunWriter`` (``run_writer``), which is read in th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import threading
@@ -31,6 +32,7 @@ EVENTS = "events.jsonl"
 META = "run.json"
 SHARES = "shares"
 _POLL_SECONDS = 0.05
+RUN_ID = re.compile(r"[0-9a-f]{16}")
 _HEAD = re.compile(rb'\{"seq":(\d+),"at":([0-9.]+),"kind":"(\w+)"(?:,"reason":"(\w+)")?')
 _BATCH = 1000
 
@@ -69,6 +71,21 @@ class RunMeta(BaseModel):
     def stored(self) -> str:
         """The text of ``run.json``."""
         return self.model_dump_json(exclude={"status", "bytes", "shared"})
+
+
+def owner_of(visitor_token: str) -> str:
+    """Whose runs and files a visitor's are, without the token that proves it: its SHA-256."""
+    return hashlib.sha256(visitor_token.encode("utf-8", "replace")).hexdigest()
+
+
+def read_meta(runs: Path, run_id: str) -> RunMeta | None:
+    """What a run in the folder ``runs`` is, from its file; None for any id that has none. Raises ``ValueError``."""
+    if not RUN_ID.fullmatch(run_id):
+        return None
+    try:
+        return RunMeta.model_validate_json((runs / run_id / META).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 class RunLog:

@@ -1,10 +1,8 @@
 """Interactive runs: each on a thread of its own that appends what its body yields to the run's log.
 
-Promises: whatever the body does, the log gets exactly one last event: the body's own ``Done`` or ``Failed``; else
-``Done`` when it returns, ``Done("stopped")`` for ``Stopped``, and ``Failed`` with the sentence of any other error,
-whose cause goes to ``error.log`` in the run's folder. A run that nobody has followed for ``settings.follower_grace``
-seconds is cancelled, unless it is shared or a job. A visitor's secret lives in the context only: it reaches no log, no
-file and no message.
+Promises: whatever the body does, the log gets exactly one last event, as ``run_ending`` says. A run that nobody has
+followed for ``settings.follower_grace`` seconds is cancelled, unless it is shared or a job. A visitor's secret lives in
+the context only: it reaches no log, no file and no message.
 
 Stopping is asked for, not forced: the body ends at its next ``context.check()``, which comes once a token.
 """
@@ -14,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,12 +20,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from core import events
-from core.errors import Busy, Internal, LabError, Stopped
-from core.events import Done, Event, Failed
+from core.errors import Busy, LabError
+from core.events import Done, Failed
 from core.runtime.run_context import RunContext
+from core.runtime.run_ending import Body, carry, failure, unexpected
 from core.runtime.run_log import Kind, Parent, RunLog
 from core.runtime.run_writer import LogClosed, RunWriter
 from core.runtime.runs import RunStore
+from core.runtime.uploads import Uploads
 from core.settings import Settings
 
 WATCH_SECONDS = 0.25
@@ -36,14 +35,6 @@ PRUNE_SECONDS = 600.0
 _log = logging.getLogger(__name__)
 
 __all__ = ["Body", "GoingRun", "RunContext", "Runner", "unexpected"]
-
-
-def unexpected(error: BaseException) -> LabError:
-    """The translation of last resort; ``core.runtime.translate`` knows better."""
-    return Internal("Something went wrong inside Benchtop.", "Try again; the run's error.log holds the cause.")
-
-
-Body = Callable[[RunContext], Iterator[Event]]
 
 
 @dataclass(slots=True, eq=False)
@@ -80,8 +71,10 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
         *,
         translate: Callable[[BaseException], LabError] = unexpected,
+        uploads: Uploads | None = None,
     ) -> None:
         self._store = store
+        self._uploads = uploads
         self._settings = settings
         self._clock = clock
         self._translate = translate
@@ -114,7 +107,15 @@ class Runner:
         with self._starting:
             self._check_limits(visitor, kind)
             log = self._store.create(lab, visitor, plain, parent, kind, title=title, secret=secret)
-            context = RunContext(log.id, visitor, log.folder, secret=secret, by_hand=turns)
+            context = RunContext(
+                log.id,
+                visitor,
+                log.folder,
+                secret=secret,
+                by_hand=turns,
+                uploads=self._uploads,
+                store_folder=self._store.folder,
+            )
             going = _Going(context, log, kind, since=self._clock(), alone_since=self._clock())
             going.thread = threading.Thread(target=self._run, args=(going, body), name=f"run-{log.id}", daemon=True)
             with self._lock:
@@ -123,7 +124,7 @@ class Runner:
             going.thread.start()
         except RuntimeError as error:  # the system gives no more threads
             busy = Busy("The machine can start no more runs now.", "Try again when others have ended.")
-            self._end(going, self._failure(going, busy))
+            self._end(going, failure(log, busy, secret, self._translate))
             raise busy from error
         return log
 
@@ -231,42 +232,7 @@ class Runner:
         return None if going is None or going.log.finished else going
 
     def _run(self, going: _Going, body: Body) -> None:
-        last: Done | Failed | None
-        try:
-            last = _drain(going.context, going.log, body)
-        except Stopped:
-            last = Done(reason="stopped")
-        except LogClosed:
-            last = None  # close() did not wait for this one
-        except BaseException as error:  # noqa: BLE001 - the log must end, SystemExit of a library included
-            last = self._failure(going, error)
-        self._end(going, last)
-
-    def _failure(self, going: _Going, error: BaseException) -> Done | Failed:
-        """The last event for ``error``, whose cause is kept beside the log."""
-        told = error if isinstance(error, LabError) else self._translated(error)
-        if isinstance(told, Stopped):
-            return Done(reason="stopped")
-        if told is not error or error.__cause__ is not None:
-            self._keep_cause(going, error)
-        secret = going.context.secret
-        return Failed(error=type(told).__name__, what=_plain(told.what, secret), todo=_plain(told.todo, secret))
-
-    def _translated(self, error: BaseException) -> LabError:
-        try:
-            return self._translate(error)
-        except Exception:  # noqa: BLE001 - a fault in it must not hide the run's own
-            _log.exception("the translation of %s failed", type(error).__name__)
-            return unexpected(error)
-
-    def _keep_cause(self, going: _Going, error: BaseException) -> None:
-        text = _plain("".join(traceback.format_exception(error)), going.context.secret)
-        _log.error("run %s failed with %s: see its error.log", going.log.id, type(error).__name__)
-        try:
-            with (going.log.folder / "error.log").open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError:
-            _log.exception("run %s: no error.log could be written for\n%s", going.log.id, text)
+        self._end(going, carry(going.context, going.log, body, self._translate))
 
     def _end(self, going: _Going, last: Done | Failed | None) -> None:
         try:
@@ -295,25 +261,3 @@ class Runner:
                     self._store.prune()
                 except OSError:
                     _log.exception("old runs could not be deleted")
-
-
-def _drain(context: RunContext, log: RunWriter, body: Body) -> Done | Failed | None:
-    """Append what the body yields; the last event that is still missing, or None when the body gave it."""
-    said = body(context)
-    try:
-        for event in said:
-            log.append(event)
-            if isinstance(event, Done | Failed):
-                return None
-        return Done()
-    finally:
-        close = getattr(said, "close", None)
-        if close is not None:
-            close()
-
-
-def _plain(text: str, secret: str | None) -> str:
-    """Text that can be written as UTF-8 and doesn't hold the secret."""
-    if secret:
-        text = text.replace(secret, "[secret]")
-    return text.encode("utf-8", "replace").decode()

@@ -11,10 +11,8 @@ It doesn't execute anything: ``runner`` does, and a job's worker, which goes on 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
-import re
 import secrets
 import shutil
 import threading
@@ -27,13 +25,26 @@ from weakref import WeakValueDictionary
 from core.errors import Busy, LabError, NotFound
 from core.events import Failed
 from core.runtime.live_logs import LiveLogs
-from core.runtime.run_log import EVENTS, META, SHARES, Kind, Parent, RunLog, RunMeta, follow, status_of_file
+from core.runtime.run_folder import folder_bytes, is_job_without_end, last_change
+from core.runtime.run_log import (
+    EVENTS,
+    META,
+    RUN_ID,
+    SHARES,
+    Kind,
+    Parent,
+    RunLog,
+    RunMeta,
+    follow,
+    owner_of,
+    read_meta,
+    status_of_file,
+)
 from core.runtime.run_writer import LogClosed, RunWriter, is_being_written, redactor
 from core.settings import Settings
 
-__all__ = ["Parent", "RunLog", "RunMeta", "RunStore", "RunWriter", "follow"]
+__all__ = ["Parent", "RunLog", "RunMeta", "RunStore", "RunWriter", "follow", "owner_of"]
 
-_ID = re.compile(r"[0-9a-f]{16}")
 _TITLE_CHARACTERS = 120
 _DAY = 86_400.0
 _UNFINISHED_SECONDS = 3600.0  # a folder without run.json older than this is what a crash left behind
@@ -72,7 +83,7 @@ class RunStore:
             kind=kind,
             title=" ".join(title.split())[:_TITLE_CHARACTERS] or lab,
             created=self._now(),
-            owner=_hash(owner_token),
+            owner=owner_of(owner_token),
             request=request,
             parent=parent,
         )
@@ -90,9 +101,23 @@ class RunStore:
             raise
         return writer
 
-    def resume(self, run_id: str) -> RunWriter:
+    @property
+    def folder(self) -> Path:
+        """Where the runs are, each in a folder named by its id."""
+        return self._root
+
+    def resume(self, run_id: str, *, secret: str | None = None) -> RunWriter:
         """Go on writing a run without an end, as its worker does. Raises ``Busy`` while somebody else writes it."""
-        return self._writer(self._find(run_id), None)
+        return self._writer(self._find(run_id), redactor(secret))
+
+    def describe(self, run_id: str) -> RunMeta:
+        """Whoever's run, with its status now and without its log; for the queue of jobs. Raises ``NotFound``."""
+        return self._reading(self._find(run_id))
+
+    def jobs_without_end(self) -> RunMetas:
+        """The jobs of everybody that have no last event, the oldest first. Looks at every run."""
+        jobs = [self._reading(meta) for meta in self._all() if meta.kind == "job"]
+        return sorted((meta for meta in jobs if meta.status == "running"), key=_age)
 
     def open(self, run_id: str, visitor_token: str) -> RunLog:
         """The visitor's own run. Raises ``NotFound``, in the same words, for a missing one and for anybody else's."""
@@ -103,7 +128,7 @@ class RunStore:
         meta = self._own(run_id, visitor_token)
         token = secrets.token_urlsafe(16)
         with (self._root / meta.id / SHARES).open("a", encoding="ascii") as file:
-            file.write(_hash(token) + "\n")
+            file.write(owner_of(token) + "\n")
         return f"{meta.id}.{token}"
 
     def open_shared(self, share_token: str) -> RunLog:
@@ -114,7 +139,7 @@ class RunStore:
             hashes = (self._root / meta.id / SHARES).read_text(encoding="ascii").split()
         except (NotFound, FileNotFoundError):
             hashes = []
-        given = _hash(token)
+        given = owner_of(token)
         if not token or not any(hmac.compare_digest(given, known) for known in hashes):
             raise NotFound("This link opens no run.", "Ask for it again: its run may have been deleted.")
         return self._open(meta)
@@ -125,7 +150,7 @@ class RunStore:
 
     def list(self, visitor_token: str, lab: str | None = None) -> RunMetas:
         """The visitor's runs, the newest first."""
-        owner = _hash(visitor_token)
+        owner = owner_of(visitor_token)
         mine = [meta for meta in self._all(owner) if lab in (None, meta.lab)]
         return [self._reading(meta) for meta in sorted(mine, key=_age, reverse=True)]
 
@@ -149,7 +174,7 @@ class RunStore:
         return [self._reading(meta) for meta in members]
 
     def delete(self, run_id: str, visitor_token: str) -> None:
-        """Delete the visitor's own run. Raises ``NotFound``, and ``Busy`` while it is being written."""
+        """Delete the visitor's own run. Raises ``NotFound``, and ``Busy`` while it is written, or a job that waits."""
         meta = self._own(run_id, visitor_token)
         if self._is_live(meta.id):
             raise Busy("This run is still going.", "Stop it first.")
@@ -158,14 +183,14 @@ class RunStore:
     def prune(self) -> int:
         """Delete the runs that are too old and then the oldest until all fit ``settings.run_bytes``; how many it were.
 
-        A run's age counts from its last event. Runs that are being written stay.
+        A run's age counts from its last event. Runs that are being written stay, and jobs that wait or go on.
         """
         now = self._now()
         kept: list[tuple[float, int, str]] = []
         gone = 0
         for folder in self._folders():
             try:
-                age, size = now - _last_change(folder), _folder_bytes(folder)
+                age, size = now - last_change(folder), folder_bytes(folder)
             except FileNotFoundError:
                 continue  # deleted just now
             limit = self._settings.run_days * _DAY if (folder / META).exists() else _UNFINISHED_SECONDS
@@ -226,27 +251,25 @@ class RunStore:
 
     def _own(self, run_id: str, visitor_token: str) -> RunMeta:
         meta = self._find(run_id)
-        if not visitor_token or not hmac.compare_digest(meta.owner, _hash(visitor_token)):
+        if not visitor_token or not hmac.compare_digest(meta.owner, owner_of(visitor_token)):
             raise _no_such_run()
         return meta
 
     def _find(self, run_id: str) -> RunMeta:
         """What the run is, from its file if need be. The id may be anything that a stranger sends."""
-        if not _ID.fullmatch(run_id):
-            raise _no_such_run()
-        path = self._root / run_id / META
         known = self._metas.get(run_id)
         try:
             if known is None:
-                known = self._metas[run_id] = RunMeta.model_validate_json(path.read_bytes())
-            elif not path.exists():  # another process deleted it
-                raise FileNotFoundError(path)
-        except FileNotFoundError:
-            self._metas.pop(run_id, None)
-            raise _no_such_run() from None
+                known = read_meta(self._root, run_id)
+            elif not (self._root / run_id / META).exists():
+                known = None  # another process deleted it
         except ValueError:
             _log.warning("run %s: its %s cannot be read", run_id, META)
-            raise _no_such_run() from None
+            known = None
+        if known is None:
+            self._metas.pop(run_id, None)
+            raise _no_such_run()
+        self._metas[run_id] = known
         return known
 
     def _all(self, owner: str | None = None) -> Iterator[RunMeta]:
@@ -262,7 +285,7 @@ class RunStore:
                 yield meta
 
     def _folders(self) -> Iterator[Path]:
-        return (path for path in self._root.iterdir() if _ID.fullmatch(path.name))
+        return (path for path in self._root.iterdir() if RUN_ID.fullmatch(path.name))
 
     def _reading(self, meta: RunMeta) -> RunMeta:
         """``meta`` with its status, size and sharing of this moment, without loading the log."""
@@ -284,7 +307,7 @@ class RunStore:
         if self._live.get(run_id) is not None:
             return True
         folder = self._root / run_id
-        return folder.exists() and is_being_written(folder)
+        return folder.exists() and (is_job_without_end(folder) or is_being_written(folder))
 
     def _remove(self, run_id: str) -> bool:
         """Delete a run's folder; its description goes first, so that what a failure leaves is no run any more."""
@@ -300,10 +323,6 @@ class RunStore:
         return True
 
 
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
 def _age(meta: RunMeta) -> tuple[float, str]:
     return meta.created, meta.id
 
@@ -314,15 +333,3 @@ def _no_such_run() -> NotFound:
 
 def _interrupted() -> Failed:
     return Failed(error="Internal", what="The app was closed while this run was going.", todo="Run it again.")
-
-
-def _last_change(folder: Path) -> float:
-    """When the run's log last grew, in unix seconds; of a folder without one, when the folder changed."""
-    try:
-        return (folder / EVENTS).stat().st_mtime
-    except FileNotFoundError:
-        return folder.stat().st_mtime
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -53,7 +53,7 @@ class Tab:
     """The lab's widgets, and one method for each thing that a visitor can do."""
 
     def __init__(self, frame: Frame) -> None:
-        self.who, self.actions = frame.visitor, Actions(frame.services)
+        self.who, self.actions, self.tab = frame.visitor, Actions(frame.services), frame.tab
         self.run, self.share = held(), held()
         with gr.Row(elem_classes=["bt-chips"]):
             chips = [gr.Button(preset.title, elem_classes=["bt-chip"], size="sm") for preset in PRESETS]
@@ -112,6 +112,8 @@ class Tab:
         opened.then(self.describe, *described, **QUIET)
         self.link.shared_by(self.make_link, mine)
         self.who.ready(self.reopen, [], self.shown).then(self.describe, *described, **QUIET)
+        self.tab.select(self.offer, self.who.state, self.form["model"], **QUIET)
+        self.who.ready(self.offer, [], [self.form["model"]])
 
     def start(self, values: Mapping[Any, Any]) -> list[Any]:
         """Run: check the inputs, start, show."""
@@ -119,6 +121,10 @@ class Tab:
         secret = values[self.hub_token] or ""
         with readable_errors():
             return _values(self.actions.start(request, visitor, replacing=values[self.run], hub_token=secret))
+
+    def offer(self, visitor: str) -> Any:
+        """The tab is looked at: models that were tuned meanwhile are offered too. What is chosen stays."""
+        return gr.update(choices=self.actions.models(self.who.token(visitor)))
 
     def stop(self, visitor: str, run: str | None) -> None:
         """Stop: at the next token."""

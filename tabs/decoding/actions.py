@@ -9,10 +9,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import LabError
 from core.generation.parameters import Stage
 from core.labs.decoding.history import branch_request, microscope_request
+from core.labs.decoding.models import tuned_choices
 from core.labs.decoding.request import DecodingRequest
-from core.runtime.runs import Parent, RunLog
+from core.runtime.runs import Parent, RunLog, owner_of
 from core.services import Services
 from tabs.widgets.access import Reader
 
@@ -48,7 +50,7 @@ class Actions:
     def stop(self, visitor: str, run: str | None) -> None:
         """Stop a run of the visitor's at its next token."""
         if run:
-            self._services.runner.stop(run, visitor)
+            self._services.stop(run, visitor)
 
     def advance(self, visitor: str, run: str, steps: int | None) -> None:
         """By hand: one more token, or (None) all the rest."""
@@ -74,7 +76,11 @@ class Actions:
         stages = tuple(Stage(name) for name in order) if order else None
         asked = microscope_request(request, log.read(), column, index, stages)
         view = self._services.lab(LAB).microscope(
-            asked, self._services.pool, visitor=reader.visitor, token=hub_token or None
+            asked,
+            self._services.pool,
+            visitor=reader.visitor,
+            token=hub_token or None,
+            owner=owner_of(reader.visitor),
         )
         return {**view, "run": run, "column": column, "index": index}
 
@@ -105,12 +111,24 @@ class Actions:
             facts = next((r["values"]["facts"] for r in log.read(limit=3) if r.get("name") == "start"), None)
             if facts is not None:
                 request = DecodingRequest.model_validate(log.meta.request)
-                services = self._services
-                write = services.lab(LAB).script
-                return facts, await asyncio.to_thread(write, request, services.pool, services.catalog)
+                return facts, await asyncio.to_thread(self._script, request, owner_of(reader.visitor))
             if over:
                 return None, None
             await asyncio.sleep(POLL_SECONDS)
+
+    def _script(self, request: DecodingRequest, owner: str) -> str:
+        """The run's script; where this reader cannot have one, a line that says why."""
+        services = self._services
+        try:
+            return services.lab(LAB).script(request, services.pool, services.catalog, owner=owner)
+        except LabError as error:  # somebody else's fine-tuned model, or one that is deleted
+            return f"# {error.what}\n# {error.todo}\n"
+
+    def models(self, visitor: str) -> list[tuple[str, str]]:
+        """What the model picker offers a visitor: what there is for all, and the models that they have tuned."""
+        found = self._services.catalog.choices(("causal", "seq2seq"))
+        found += tuned_choices(self._services.settings, owner_of(visitor))
+        return [(f"{choice.title} · {choice.note}", choice.name) for choice in found]
 
     def _tree(self, log: RunLog) -> dict[str, Any] | None:
         family = self._services.store.family(log)

@@ -93,3 +93,18 @@ def test_another_process_reserves_and_dies(settings: Settings, tmp_path: Path) -
 def test_this_process_began_and_no_other_has_a_negative_number() -> None:
     assert process_started(os.getpid()) is not None
     assert process_started(2**22 + 1) is None
+
+
+def test_a_process_that_sees_one_card_calls_it_as_everybody_does(settings: Settings) -> None:
+    app, job = Ledger(settings), Ledger(settings, pid=2, started=lambda pid: 1.0, names={"cuda:0": "cuda:1"})
+    alive = Ledger(settings, started=lambda pid: 1.0)
+    job.reserve("cuda:0", 70, 100)
+    assert job.reserved_here("cuda:0") == alive.reserved_by_others("cuda:1") == 70
+    assert alive.reserved_by_others("cuda:0") == 0
+    alive.reserve("cuda:1", 20, 100)
+    assert job.reserved_by_others("cuda:0") == 20
+    with pytest.raises(DoesNotFit):
+        job.reserve("cuda:0", 20, 100)
+    job.release("cuda:0")
+    assert alive.reserved_by_others("cuda:1") == 0
+    assert app.reserved_here("cuda:0") == 0

@@ -13,7 +13,7 @@ from core.catalog.catalog import Located
 from core.catalog.facts import facts_from_folder
 from core.errors import BadModel, OutOfMemory
 from core.runtime.lanes import InlineLane
-from core.runtime.loading import ModelSpec, load
+from core.runtime.loading import LoadedModel, ModelSpec, load
 from core.runtime.placement import Dtype, Placement, Policy, place
 from tests.fakes_models import TINY_LLAMA, cpu, write_model
 
@@ -108,3 +108,59 @@ def test_memory_that_runs_out_is_said_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.nn.Module, "to", full)
     with pytest.raises(OutOfMemory):
         load(located, _placed(located))
+
+
+GPT2: dict[str, Any] = {
+    "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 64, "n_embd": 64, "n_layer": 2,
+    "n_head": 2, "n_positions": 32, "dtype": "float32",
+}  # fmt: skip
+NER: dict[str, Any] = {**BERT, "architectures": ["BertForTokenClassification"], "num_labels": 5}
+LABELS = ("sad", "glad", "cross")
+
+
+def _with_head(folder: Path, config: dict[str, Any], **wishes: Any) -> LoadedModel:
+    located = _located(write_model(folder, config))
+    return load(located, _placed(located), spec=ModelSpec("m", **wishes))
+
+
+@pytest.mark.parametrize("config", [TINY_LLAMA, GPT2, BERT, NER], ids=["llama", "gpt2", "bert", "other labels"])
+@pytest.mark.parametrize("head", ["classification", "tokens"])
+def test_a_head_is_made_for_the_labels(tmp_path: Path, config: dict[str, Any], head: Any) -> None:
+    loaded = _with_head(tmp_path / "m", config, head=head, labels=LABELS, seed=3)
+    model = loaded.model
+    assert (model.config.id2label, model.config.label2id["cross"]) == ({0: "sad", 1: "glad", 2: "cross"}, 2)
+    assert loaded.tokenizer.padding_side == "right"
+    batch = loaded.tokenizer(["once", "once upon"], padding=True, return_tensors="pt")
+    shape = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.shape
+    assert shape == ((2, 3) if head == "classification" else (2, 2, 3))
+    new = getattr(model, "score", None) or model.classifier
+    assert new.weight.abs().sum() > 0
+    name = "score" if config is TINY_LLAMA or (config is GPT2 and head == "classification") else "classifier"
+    pooler = {"bert.pooler.dense"} if head == "classification" and name == "classifier" else set()
+    assert set(loaded.fresh) == {name, *pooler}
+
+
+def test_a_new_head_is_drawn_from_the_seed_alone(tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    first, again, other = (
+        _with_head(tmp_path / name, TINY_LLAMA, head="classification", labels=LABELS, seed=seed).model.score.weight
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_head_without_labels_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"^m lacks 1 of the weights .+ score\.weight"):
+        _with_head(tmp_path / "m", TINY_LLAMA, head="classification")
+    trained = _with_head(tmp_path / "trained", NER, head="tokens")
+    assert trained.model.config.num_labels == 5
+
+
+def test_a_new_head_excuses_nothing_else(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    _lacks_a_layer(folder)
+    located = _located(folder)
+    with pytest.raises(BadModel, match=r"^m lacks 9 of the weights"):
+        load(located, _placed(located), spec=ModelSpec("m", head="tokens", labels=LABELS))

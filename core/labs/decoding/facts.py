@@ -17,6 +17,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, Any]:
     """``{"title", "lines": [[name, value], ...], "tree": [...], "why"}``, plain JSON."""
     facts, placement = loaded.facts, loaded.placement
     grouped = f", {facts.kv_heads} key/value heads" if facts.kv_heads != facts.heads else ""
+    beside = " of its own, beside its base" if loaded.spec.adapter else ""
     return {
         "title": facts.title,
         "lines": [
@@ -27,7 +28,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, Any]:
             ["Context", f"{facts.context:,} tokens"],
             ["Stored as", f"{facts.stored_dtype}, {megabytes(facts.weight_bytes)}"],
             ["Runs as", f"{placement.dtype} on {placement.device}"],
-            ["In memory", f"{megabytes(loaded.bytes)} (measured)"],
+            ["In memory", f"{megabytes(loaded.bytes)}{beside} (measured)"],
             ["Licence", facts.licence or "not stated"],
         ],
         "tree": architecture_tree(facts),

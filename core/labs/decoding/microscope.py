@@ -26,9 +26,11 @@ CHANGED = 8
 """How many tokens of a difference are named."""
 
 
-def microscope(request: MicroscopeRequest, pool: Pool, *, visitor: str, token: str | None = None) -> dict[str, Any]:
+def microscope(
+    request: MicroscopeRequest, pool: Pool, *, visitor: str, token: str | None = None, owner: str = ""
+) -> dict[str, Any]:
     """One forward pass, all stages; plain JSON as ``tabs.widgets.microscope_view`` draws it."""
-    with pool.lease(ModelSpec(base=request.decoding.model), token=token) as loaded:
+    with pool.lease(ModelSpec(base=request.decoding.model), token=token, owner=owner) as loaded:
         causal = loaded.facts.kind == "causal"
         before = [*request.prompt_ids, *request.prefix_ids] if causal else list(request.prompt_ids)
         decoded = [] if causal else list(request.prefix_ids)

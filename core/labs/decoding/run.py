@@ -28,6 +28,7 @@ from core.labs.decoding.summary import Summary
 from core.runtime.loading import LoadedModel
 from core.runtime.pool import ModelSpec, Pool
 from core.runtime.runner import RunContext
+from core.runtime.tuned import is_tuned
 
 __all__ = ["microscope", "run", "script", "warm_up"]
 CAUSAL_ONLY = (Strategy.CONTRASTIVE, Strategy.SPECULATIVE)
@@ -39,7 +40,8 @@ def run(request: DecodingRequest, pool: Pool, context: RunContext) -> Iterator[E
 
         def lease(name: str) -> LoadedModel:
             spec = ModelSpec(base=name)
-            return leases.enter_context(pool.lease(spec, token=context.secret, cancelled=context.cancelled))
+            lent = pool.lease(spec, token=context.secret, cancelled=context.cancelled, owner=context.owner)
+            return leases.enter_context(lent)
 
         yield Progress(done=0, note=f"Getting {request.model} ready")
         loaded = lease(request.model)
@@ -64,8 +66,9 @@ def run(request: DecodingRequest, pool: Pool, context: RunContext) -> Iterator[E
 
 def _refuse_unsuitable(request: DecodingRequest, loaded: LoadedModel) -> None:
     facts = loaded.facts
-    if facts.kind == "encoder":
-        raise BadInput(f"{facts.title} is an encoder: it reads text and writes none.", "Choose a model that decodes.")
+    if facts.kind == "encoder" or loaded.spec.head is not None:
+        what = "an encoder: it reads text" if loaded.spec.head is None else "trained to label: it reads text"
+        raise BadInput(f"{facts.title} is {what} and writes none.", "Choose a model that decodes.")
     wrong = [STRATEGY_TITLES[s] for s in request.strategies if s in CAUSAL_ONLY]
     if facts.kind == "seq2seq" and wrong:
         raise BadInput(
@@ -138,15 +141,29 @@ def _in_turns(jobs: list[ColumnJob], context: RunContext) -> Iterator[Event]:
         yield Step(name="waiting", index=0, values={"on": False})
 
 
-def script(request: DecodingRequest, pool: Pool, catalog: Catalog, token: str | None = None) -> str:
-    """A plain Python script that gives the same ids without Benchtop; run it in the repository's folder."""
-    located = catalog.locate(request.model, token)
-    placement = pool.plan(ModelSpec(base=request.model), token)
+def script(request: DecodingRequest, pool: Pool, catalog: Catalog, token: str | None = None, owner: str = "") -> str:
+    """A plain Python script that gives the same ids without Benchtop; run it in the repository's folder.
+
+    A fine-tuned model is named by its run's folder: its owner may unpack the model's zip elsewhere and name that.
+    """
+    tuned = pool.tuned.open(request.model, owner) if is_tuned(request.model) else None
+    if tuned is not None and not tuned.attaches:
+        located = tuned.located()
+    else:
+        located = catalog.locate(request.model if tuned is None else tuned.base, token)
+    placement = pool.plan(ModelSpec(base=request.model), token, owner)
     kind: Kind = "seq2seq" if located.facts.kind == "seq2seq" else "causal"
     drafts = Strategy.SPECULATIVE in request.strategies and request.draft != PROMPT_LOOKUP
     draft = _name_in_script(catalog.locate(request.draft, token)) if drafts else None
     return write_script(
-        request, _name_in_script(located), placement.dtype, kind=kind, draft_path=draft, device=placement.device
+        request,
+        _name_in_script(located),
+        placement.dtype,
+        kind=kind,
+        draft_path=draft,
+        device=placement.device,
+        adapter_path=str(tuned.folder) if tuned and tuned.attaches else None,
+        prompted=tuned is not None and tuned.kind == "prompt",
     )
 
 

@@ -34,6 +34,8 @@ class _Plan:
     kind: Kind
     draft: str
     device: str
+    adapter: str | None = None
+    prompted: bool = False
 
     @property
     def auto_class(self) -> str:
@@ -75,17 +77,25 @@ def script(
     kind: Kind = "causal",
     draft_path: str | None = None,
     device: str = "cpu",
+    adapter_path: str | None = None,
+    prompted: bool = False,
 ) -> str:
-    """The script's text. ``model_path`` and ``draft_path`` are what ``from_pretrained`` is to be given.
+    """The script's text. The paths are what ``from_pretrained`` is to be given.
 
-    Raises ``BadInput`` for a strategy that an encoder-decoder does not have, or for an unknown dtype.
+    ``prompted`` says that the adapter is a trained prompt. Raises ``BadInput`` for a strategy that an encoder-decoder
+    does not have, or peft with a trained prompt, and for an unknown dtype.
     """
     if dtype not in DTYPES:
         raise BadInput(f"{dtype!r} is no number format of a script.", f"Use one of {', '.join(DTYPES)}.")
     for strategy in request.strategies:
         if kind == "seq2seq" and strategy in CAUSAL_ONLY:
             raise BadInput(f"{STRATEGY_TITLES[strategy]} needs a causal model.", "Choose another strategy.")
-    plan = _Plan(request, model_path, dtype, kind, draft_path or request.draft, device)
+    plan = _Plan(request, model_path, dtype, kind, draft_path or request.draft, device, adapter_path, prompted)
+    if prompted and (plan.loops or Strategy.SPECULATIVE in request.strategies):
+        raise BadInput(
+            "A script with a trained prompt can search greedily, sample and search beams only.",
+            "Choose those strategies, and the usual order of stages.",
+        )
     calls = [_call(plan, strategy) for strategy in request.strategies]
     setting_up = [_imports(plan, calls), _constants(plan), _loading(plan), _prompt(plan), *_functions(plan)]
     parts = [*setting_up, "\nresults = {}", *calls, script_text.OUTPUT]
@@ -97,12 +107,14 @@ def _imports(plan: _Plan, calls: list[str]) -> str:
     names |= {name for name in _PROCESSORS if any(name in call for call in calls)}
     if plan.watches:
         names.add("StopStringCriteria")
+    library = "transformers and peft" if plan.adapter else "transformers"
     lines = [
-        '"""Decodes one prompt with plain transformers; ends with a JSON line of token ids for each strategy."""',
+        f'"""Decodes one prompt with plain {library}; ends with a JSON line of token ids for each strategy."""',
         "",
         "import json",
         "",
         "import torch",
+        *(["from peft import PeftModel"] if plan.adapter else []),
     ]
     one_line = f"from transformers import {', '.join(sorted(names))}"
     if len(one_line) > 100:
@@ -114,6 +126,7 @@ def _constants(plan: _Plan) -> str:
     request = plan.request
     values: list[tuple[str, object, bool]] = [
         ("MODEL", plan.model, True),
+        ("ADAPTER", plan.adapter, plan.adapter is not None),
         ("DRAFT_MODEL", plan.draft, plan.assistant),
         ("PROMPT", request.prompt, True),
         ("SYSTEM_PROMPT", request.system_prompt, request.chat and bool(request.system_prompt.strip())),
@@ -129,9 +142,15 @@ def _loading(plan: _Plan) -> str:
     place = "" if plan.device == "cpu" else f".to({plan.device!r})"
     options = f"dtype=torch.{plan.dtype}){place}.eval()"
     lines = [
-        "tokenizer = AutoTokenizer.from_pretrained(MODEL)",
+        f"tokenizer = AutoTokenizer.from_pretrained({'ADAPTER' if plan.adapter else 'MODEL'})",
         f"model = {plan.auto_class}.from_pretrained(MODEL, {options}",
     ]
+    if plan.adapter:  # an adapter's layers are put into the model; a trained prompt needs what peft puts around it
+        inner = "" if plan.prompted else ".get_base_model()"
+        lines += [
+            "# the folder of the fine-tuning's run, or where you unpacked its zip",
+            f"model = PeftModel.from_pretrained(model, ADAPTER).eval(){inner}",
+        ]
     if plan.assistant:
         lines += [
             f"draft_model = {plan.auto_class}.from_pretrained(DRAFT_MODEL, {options}",
@@ -217,7 +236,7 @@ def _generate(plan: _Plan) -> str:
         f"    inputs = row({inputs})\n"
         "    with torch.no_grad():\n"
         "        output = model.generate(\n"
-        "            inputs,\n"
+        f"            {'input_ids=' if plan.prompted else ''}inputs,\n"
         "            attention_mask=torch.ones_like(inputs),  # a start token may have the padding's id\n"
         f"{decoder}            generation_config=config{tokenizer}{passed},\n"
         "        )\n"

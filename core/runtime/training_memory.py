@@ -1,0 +1,91 @@
+"""What training a model takes, in bytes, from its shape alone.
+
+Promises: pure; the parts add up to the total, which is the peak. Counted from what autograd keeps (transformers 5.23,
+TRL 1.16, sdpa, float32), per token and layer, h the hidden size, i the inner one, k the keys', s the row's length:
+- gated families (Llama, Mistral, Qwen): 6h + 2k + 4i numbers, 2h more when norms are trained;
+- families with dropout on attention, which keep the attention matrix: 10h + 3 heads s, and 5i (GPT-2) or 2i (BERT).
+- TRL reads out tiles of at most 4096 tokens by 32768 words, in float32; its backward pass holds 8.25 of them.
+- 4 bits: half a byte for each number of attention and mlp, and a float32 scale for each 64; the rest is unquantized.
+
+The peak is where the backward pass begins (activations, tiles, the output matrix's gradient) or where it ends (all
+gradients, and the input embedding's own before it is added); ``activations`` is what that takes beyond the gradients.
+Does not count what the allocator keeps for later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.catalog.facts import ModelFacts
+
+_TILE_TOKENS, _TILE_WORDS, _TILES = 4096, 32768, 8.25
+_GATED = ("Llama", "Mistral", "Qwen", "Phi3", "Gemma", "SmolLM")
+_NF4_BYTES = 0.5 + 4 / 64
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDetails:
+    """``rows`` of ``context`` tokens in a pass; ``trainable`` parameters, None meaning all of the model's."""
+
+    rows: int
+    context: int
+    trainable: int | None = None
+    quantization: Literal["nf4"] | None = None
+    checkpointing: bool = False
+    bytes_per_number: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes of each part at the peak of a step."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """The peak, in bytes."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def training_plan(facts: ModelFacts, details: TrainingDetails) -> TrainingMemory:
+    """What a step of AdamW takes: float32 gradients and two float32 moments for each trained parameter."""
+    trained = facts.parameters if details.trainable is None else details.trainable
+    whole = details.trainable is None
+    embeddings = 4 * facts.vocab_size * facts.hidden_size if whole else 0
+    first = _kept(facts, details, whole) + _tiles(facts, details) + embeddings
+    last = 4 * trained + embeddings
+    return TrainingMemory(
+        weights=weight_bytes(facts, details.quantization, details.bytes_per_number) + (0 if whole else 4 * trained),
+        gradients=4 * trained,
+        optimizer=8 * trained,
+        activations=max(first, last) - 4 * trained,
+    )
+
+
+def weight_bytes(facts: ModelFacts, quantization: Literal["nf4"] | None, bytes_per_number: int) -> int:
+    """The model's own weights, packed where they are quantized."""
+    packed = sum(count for part, count in facts.parts if part in ("attention", "mlp")) if quantization else 0
+    return int(packed * _NF4_BYTES) + (facts.parameters - packed) * bytes_per_number
+
+
+def _kept(facts: ModelFacts, details: TrainingDetails, whole: bool) -> int:
+    """What the forward pass keeps for the backward pass."""
+    width, inner = facts.hidden_size, facts.intermediate_size
+    if facts.architecture.startswith(_GATED):
+        layer = (8 if whole else 6) * width + 2 * facts.kv_heads * facts.head_dim + 4 * inner
+    else:
+        layer = 10 * width + (2 if facts.kind == "encoder" else 5) * inner + 3 * facts.heads * details.context
+    numbers = facts.layers * width + layer if details.checkpointing else facts.layers * layer
+    return details.rows * details.context * (numbers + 2 * width) * details.bytes_per_number
+
+
+def _tiles(facts: ModelFacts, details: TrainingDetails) -> int:
+    """What reading out the next words takes; labels are few."""
+    if facts.kind == "encoder":
+        return 0
+    tokens = min(details.rows * details.context, _TILE_TOKENS)
+    return int(_TILES * 4 * tokens * min(facts.vocab_size, _TILE_WORDS))
