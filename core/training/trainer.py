@@ -35,7 +35,7 @@ from core.events import Artifact, Done, Event, Metric, Progress, Step, parse
 from core.events import Warning as Note
 from core.runtime.devices import detect_devices, process_memory
 from core.training.batches import PadBatch, Scores, chosen_labels
-from core.training.callbacks import Curve, Feed, Interrupted, Limits
+from core.training.callbacks import Curve, Feed, Interrupted, Limits, Threads
 from core.training.checkpoints import (
     CHECKPOINTS,
     MODEL,
@@ -147,6 +147,7 @@ class _Training:
         trainer.remove_callback(PrinterCallback)
         feed = self._feed(trainer)
         trainer.add_callback(feed)
+        trainer.add_callback(Threads(self.loaded.device.type))
         if self.step and self.step >= planned_steps(trainer):
             raise BadInput(
                 f"That run has trained all its {self.step} steps.", "Give it more epochs, or start a new one."

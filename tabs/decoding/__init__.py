@@ -122,8 +122,10 @@ class Tab:
         with readable_errors():
             return _values(self.actions.start(request, visitor, replacing=values[self.run], hub_token=secret))
 
-    def offer(self, visitor: str) -> Any:
+    def offer(self, visitor: str | None) -> Any:
         """The tab is looked at: models that were tuned meanwhile are offered too. What is chosen stays."""
+        if visitor is None:
+            return gr.skip()  # a first visit, whose token is on its way; ``ready`` asks again
         return gr.update(choices=self.actions.models(self.who.token(visitor)))
 
     def stop(self, visitor: str, run: str | None) -> None:

@@ -103,7 +103,7 @@ def test_a_shared_link_follows_live_and_a_stranger_sees_nothing(visit: Visit, ap
     one, two = quick(visit(QUICK)), ready(visit(LAB))
     train(one)
     await_steps(one, 1)
-    one.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
+    one.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
     one.locator(".bt-share:visible").dispatch_event("click")  # the page below the curves moves while they come
     one.wait_for_function("window.copied !== undefined", timeout=PATIENCE)
     link = one.evaluate("window.copied")

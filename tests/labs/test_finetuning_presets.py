@@ -38,7 +38,7 @@ def test_they_cover_the_methods_and_tell_apart() -> None:
     assert len(LESSON) == 5
     assert len({preset.title for preset in PRESETS}) == len(PRESETS) >= 6
     assert len({preset.request for preset in PRESETS}) == len(PRESETS)
-    methods = {preset.request.method for preset in PRESETS}
+    methods = {one.request.method for one in (*PRESETS, *LESSON)}
     assert {Method.LORA, Method.QLORA, Method.PROBE, Method.FULL} <= methods
     assert all(one.look.endswith(".") and one.lesson.endswith(".") for one in LESSON)
 

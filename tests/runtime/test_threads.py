@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.runtime import threads
-from core.runtime.threads import LITTLE_WORK, MeasuredThreads, suitable_threads
+from core.runtime.threads import LITTLE_WORK, MeasuredThreads, StepThreads, suitable_threads
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +77,51 @@ def test_where_the_amount_of_work_decides_nothing_is_compared(parameters: int, t
     machine = Machine(1.0, 1.0)
     chooser = MeasuredThreads("cpu", parameters, lambda: machine.now)
     assert set(machine.passes(chooser, 10, tokens)) == {wanted}
+
+
+class Desk:
+    """A machine with three cores, of which something else may take some while a training steps."""
+
+    def __init__(self) -> None:
+        self.now = self.worked = 0.0
+        self.taken = False
+
+    def steps(self, chooser: StepThreads, count: int) -> list[int]:
+        used = []
+        for _ in range(count):
+            chooser.begin()
+            used.append(torch.get_num_threads())
+            seconds = (9.0 if self.taken else 1.0) if used[-1] == 3 else 2.5
+            self.now += seconds
+            self.worked += seconds * used[-1] * (0.5 if self.taken and used[-1] == 3 else 1.0)
+            chooser.end()
+        return used
+
+
+@pytest.fixture
+def torch_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("torch_as_before")
+def test_a_training_leaves_cores_that_something_else_uses_and_comes_back() -> None:
+    desk = Desk()
+    chooser = StepThreads("cpu", lambda: desk.now, lambda: desk.worked)
+    assert desk.steps(chooser, 50) == [3] * 50
+    desk.taken = True
+    assert desk.steps(chooser, 20) == [3] + [1] * 19
+    desk.taken = False
+    desk.steps(chooser, 40)
+    assert desk.steps(chooser, 20) == [3] * 20
+
+
+@pytest.mark.usefixtures("torch_as_before")
+def test_a_slow_step_that_has_all_cores_is_no_reason_to_leave_them() -> None:
+    desk = Desk()
+    chooser = StepThreads("cpu", lambda: desk.now, lambda: desk.worked)
+    desk.steps(chooser, 5)
+    desk.now += 100.0
+    desk.worked += 300.0
+    assert desk.steps(chooser, 5) == [3] * 5

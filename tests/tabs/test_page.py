@@ -16,7 +16,7 @@ from tabs.page import build_page, launch_options, reducers
 from tabs.system import age, count, run_table, settings_table, size, versions
 from tabs.theme import DARK, LIGHT, theme, variables
 
-ENDPOINTS = {"decoding", "events", "stop", "schema"}
+ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies"}
 
 
 @pytest.fixture(scope="module")
