@@ -96,3 +96,16 @@ def test_here_in_the_library_and_in_the_script_the_ids_are_the_same(
     assert {line["strategy"]: line["ids"] for line in lines} == {
         column["strategy"]: column["ids"] for column in records[-1]["result"]["columns"]
     }
+
+
+def test_the_small_one_drafts_for_the_large_one(services: Services) -> None:
+    asked = DecodingRequest(
+        strategies=("greedy", "speculative"), draft="story-lm-draft", draft_tokens=3, check=True, max_new_tokens=40
+    )
+    records = list(follow(services.start("decoding", asked, services.identity.new_visitor())))
+    greedy, speculative = records[-1]["result"]["columns"]
+    assert speculative["ids"] == greedy["ids"]
+    drafts = [r["values"] for r in records if r.get("name") == "draft"]
+    assert 0 < drafts[-1]["accepted"] <= drafts[-1]["proposed"]
+    small, large = (services.catalog.facts(name) for name in ("story-lm-draft", "story-lm"))
+    assert small.parameters < large.parameters / 5

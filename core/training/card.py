@@ -15,7 +15,7 @@ library_name: transformers
 
 # {title}
 
-A Llama-architecture language model with {parameters:,} parameters ({layers} layers, {hidden_size} wide, {heads} heads,
+A Llama-architecture language model with {parameters:,} parameters ({depth}, {hidden_size} wide, {heads} heads,
 context {context}, byte-level BPE of {vocab_size:,}), trained from scratch for Benchtop. bf16 safetensors.
 
 ## Scores
@@ -29,7 +29,7 @@ its start token to its end token; the bytes are those of the text.
 ## Training
 
 {millions:.1f} M tokens in {steps:,} steps, {took:.0f} minutes on {hardware}, bf16 autocast. Matrices: Muon;
-embeddings and norms: AdamW; residual dropout; the weights are an exponential moving average. The share of stories grows
+embeddings and norms: AdamW; {dropped}the weights are an exponential moving average. The share of stories grows
 from 35% to 75% of each batch, a part of them told as chats; prose and novels are the rest. {note}
 
 - Stories and chats: {stories:,} stories of [TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories),
@@ -64,9 +64,12 @@ def model_card(title: str, report: dict[str, Any]) -> str:
         f"| {point['tokens'] / 1e6:.1f} | {point['train_loss']:.2f} | {point['bits_per_byte']:.3f} |"
         for point in _thin(report["curve"], CURVE_ROWS)
     )
+    layers = report["recipe"]["layers"]
     return CARD.format(
         **report["recipe"] | report["held_out"] | report | {"curve": "\n".join(rows)},
         title=title,
+        depth=f"{layers} layer{'s' * (layers > 1)}",
+        dropped="residual dropout; " if report["recipe"]["dropout"] else "",
         millions=report["tokens"] / 1e6,
         took=report["seconds"] / 60,
         flags=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in report["recipe"].items()),

@@ -265,7 +265,10 @@ def train(run: Pretraining) -> None:
 
 def hardware(device: str) -> str:
     """What the training ran on, for the card."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} CPU cores"
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    cores = torch.get_num_threads()
+    return f"{cores} CPU core{'s' * (cores > 1)}"
 
 
 def export(run: Pretraining, out: Path, title: str, note: str) -> dict[str, Any]:

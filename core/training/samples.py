@@ -161,10 +161,17 @@ class Samples:
         if "prompt" in row:
             return Sample(row["prompt"], row["completion"][:SHOWN_CHARACTERS], self._ids(row["prompt"]))
         ids = self._tokenizer(row["text"], verbose=False)["input_ids"]
-        given = max(1, min(PROMPT_TOKENS, len(ids) // 2))
+        given = self._whole_words(ids, max(1, min(PROMPT_TOKENS, len(ids) // 2)))
         prompt = self._tokenizer.decode(ids[:given], skip_special_tokens=True)
         rest = self._tokenizer.decode(ids[given : given + NEW_TOKENS], skip_special_tokens=True)
         return Sample(prompt, rest[:SHOWN_CHARACTERS], tuple(ids[:given]))
+
+    def _whole_words(self, ids: list[int], most: int) -> int:
+        """At most so many tokens, after which a new word begins; ``most`` where none does."""
+        for given in range(most, 1, -1):
+            if self._tokenizer.decode(ids[given : given + 1], skip_special_tokens=True)[:1].isspace():
+                return given
+        return most
 
     def _conversation(self, messages: list[dict[str, str]]) -> Sample:
         turn = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))
