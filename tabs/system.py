@@ -19,13 +19,16 @@ from core.errors import LabError
 from core.runtime.devices import detect_devices
 from core.runtime.placement import Policy, place
 from core.services import Services
-from tabs import Frame
+from tabs import LABS, Frame
 from tabs.widgets.access import readable_errors
 from tabs.widgets.heading import heading
 from tabs.widgets.plain_table import plain_table, table
 
 EVERY_SECONDS = 4
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "gradio", "pydantic")
+PACKAGES = (
+    "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "peft", "trl", "accelerate",
+    "bitsandbytes", "datasets", "onnxruntime", "gradio", "pydantic",
+)  # fmt: skip
 WARMING_UP = "warming up"  # before that is over, no reading may load torch
 WARMING = "Still warming up: this is read as soon as the labs are ready."
 PLACEMENT = (
@@ -76,6 +79,7 @@ def build(frame: Frame) -> None:
     )
     devices = _card("Devices", "Memory in all and free now.")
     models = _card("Models in memory", "One copy each; a model in use is never put out.")
+    jobs = _card("Jobs", "Trainings, each in a process of its own: everybody's, without saying whose.")
     runs = _card("Your runs", "Only you see these, until you share one.")
     shared = gr.HTML(
         None, html_template=SHARE, js_on_load=SHARE_JS, elem_classes=["bt-link-row"], apply_default_css=False
@@ -88,12 +92,13 @@ def build(frame: Frame) -> None:
         return [
             device_table(services),
             pool_table(services),
+            job_table(services),
             run_table(services, who.token(token)),
             fit_table(services),
         ]
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    outputs = [devices, models, runs, fits]
+    outputs = [devices, models, jobs, runs, fits]
     frame.tab.select(refresh, who.state, outputs, **quiet)
     pulse.refresh(refresh, who.state, outputs, **quiet)
 
@@ -148,6 +153,15 @@ def pool_table(services: Services) -> dict[str, Any]:
     return table(columns, rows or [], empty=empty, numbers=[2, 4])
 
 
+def job_table(services: Services) -> dict[str, Any]:
+    """The jobs that run or wait, in the order of the queue."""
+    rows = [
+        [job.lab, f"waits, {job.position} before it" if job.position else "runs", age(job.seconds), job.device or "–"]
+        for job in services.jobs.snapshot()
+    ]
+    return table(["lab", "state", "for", "device"], rows, empty="No training runs or waits.", numbers=[])
+
+
 def run_table(services: Services, owner: str) -> dict[str, Any]:
     """The visitor's runs, the newest first."""
     metas = services.store.list(owner)
@@ -155,7 +169,9 @@ def run_table(services: Services, owner: str) -> dict[str, Any]:
         [m.title, m.lab, m.status, age(time.time() - m.created) + " ago", size(m.bytes), "yes" if m.shared else "no"]
         for m in metas
     ]
-    actions = [["Open", "Share"] if m.status == "running" else ["Open", "Share", "Delete"] for m in metas]
+    pages = {lab.path for lab in LABS}  # an export has no page of its own: its training's shows it
+    shown = [["Open", "Share"] if m.lab in pages else [] for m in metas]
+    actions = [acts if m.status == "running" else [*acts, "Delete"] for m, acts in zip(metas, shown, strict=True)]
     return table(
         ["run", "lab", "state", "made", "size", "shared"],
         rows,

@@ -9,11 +9,13 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from core.events import Done
+from core.runtime.job_queue import GoingJob
 from core.services import Services
 from core.settings import Settings
 from tabs import LABS
 from tabs.page import build_page, launch_options, reducers
-from tabs.system import age, count, run_table, settings_table, size, versions
+from tabs.system import age, count, job_table, run_table, settings_table, size, versions
 from tabs.theme import DARK, LIGHT, theme, variables
 
 ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies"}
@@ -133,6 +135,26 @@ def test_a_public_deployment_shows_no_paths(services: Services, tmp_path: Path) 
     public.close()
     assert str(tmp_path) not in str(shown)
     assert "BENCHTOP_PORT" in {row[0] for row in shown["rows"]}
+
+
+def test_jobs_are_listed_without_saying_whose(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = (GoingJob("finetuning", 0, 61.0, "cpu"), GoingJob("finetuning", 2, 3.0, ""))
+    monkeypatch.setattr(services.jobs, "snapshot", lambda: going)
+    assert job_table(services)["rows"] == [
+        ["finetuning", "runs", "1 min", "cpu"],
+        ["finetuning", "waits, 2 before it", "3 s", "–"],
+    ]
+
+
+def test_an_export_is_listed_with_no_page_to_open(services: Services) -> None:
+    visitor = services.identity.new_visitor()
+    for lab in ("finetuning_export", "finetuning"):
+        services.store.create(lab, visitor, {}).append(Done())
+    shown = run_table(services, visitor)
+    assert dict(zip([row[1] for row in shown["rows"]], shown["actions"], strict=True)) == {
+        "finetuning_export": ["Delete"],
+        "finetuning": ["Open", "Share", "Delete"],
+    }
 
 
 def test_versions_are_those_installed() -> None:
