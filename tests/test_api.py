@@ -115,3 +115,29 @@ def test_readmes_example_runs(address: str, capsys: pytest.CaptureFixture[str]) 
     code = example[1].replace("http://127.0.0.1:7860", address.rstrip("/"))
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own README
     assert "greedy" in capsys.readouterr().out
+
+
+def test_a_training_runs_as_a_job_to_its_end_and_its_model_decodes(client: Client) -> None:
+    request = {"max_steps": 2, "batch_size": 2, "max_length": 32, "r": 2, "data": "pirate-stories"}
+    reply = client.predict(request, api_name="/finetuning")
+    assert reply["status"] == "finished", reply
+    assert reply["result"]["steps"] == 2
+    tuned = reply["result"]["model"]
+    assert tuned == f"tuned:{reply['run_id']}"
+    decoded = decode(client, reply["visitor"], model=tuned, strategies=["greedy"], max_new_tokens=4)
+    assert len(decoded["result"]["columns"][0]["ids"]) == 4
+    stranger = decode(client, model=tuned, strategies=["greedy"], max_new_tokens=4)
+    assert stranger["status"] == "failed"
+    assert "Traceback" not in stranger["error"]
+
+
+def test_a_training_that_cannot_be_is_refused_in_a_sentence(client: Client) -> None:
+    reply = client.predict({"task": "language", "method": "probe"}, api_name="/finetuning")
+    assert (reply["run_id"], reply["status"]) == (None, "failed")
+    assert "linear probe" in reply["error"]
+
+
+def test_strategies_answer_with_scores(client: Client) -> None:
+    reply = client.predict({"budget": 1}, api_name="/strategies")
+    assert reply["status"] == "finished", reply
+    assert reply["result"]
