@@ -97,7 +97,7 @@ class Curve:
             found["one_class"] = readings.one_class(scores.predicted, scores.actual) if scores else None
         if len(self.train) % readings.EXPLODING_STEPS == 0:
             found["not_learning"] = readings.not_learning(self.train)
-        found["exploding"] = readings.exploding(self.norms[-200:])
+        found["exploding"] = readings.exploding(self.norms[-200:], self.train[-200:])
         new = [(name, text) for name, text in found.items() if text is not None and name not in self.said]
         self.said |= {name for name, _ in new}
         return new

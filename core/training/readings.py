@@ -66,8 +66,11 @@ def not_a_number(train: Points) -> str | None:
     return f"The loss is not a number at step {train[-1][0]}. A lower learning rate or a longer warm-up helps."
 
 
-def exploding(norms: Points) -> str | None:
-    """Two of the last three gradient norms are ``EXPLODING_TIMES`` the median of those before, or no number."""
+def exploding(norms: Points, train: Points) -> str | None:
+    """Two of the last three gradient norms are ``EXPLODING_TIMES`` the median of those before, or no number.
+
+    Large but finite ones count only while the training loss rises: a sharp turn on the way down is none.
+    """
     last = [value for _, value in norms[-3:]]
     before = [value for _, value in norms[:-3] if math.isfinite(value)]
     if len(before) < EXPLODING_STEPS:
@@ -77,6 +80,10 @@ def exploding(norms: Points) -> str | None:
     if len(large) < 2 or usual <= 0:
         return None
     newest = large[-1]
+    losses = [value for _, value in train if math.isfinite(value)]
+    falls = len(losses) > EXPLODING_STEPS and fmean(losses[-3:]) <= median(losses[-EXPLODING_STEPS - 3 : -3])
+    if falls and all(map(math.isfinite, large)):
+        return None
     size = f"{newest:.3g}, {newest / usual:.0f} times its median" if math.isfinite(newest) else "not a number"
     return f"The gradients explode: at step {norms[-1][0]} their norm is {size}. Lower the learning rate."
 
