@@ -29,6 +29,12 @@ Opened = Callable[[str, str], BaseModel | None]
 LONGEST = 1500
 FOLDER = Path(__file__).parent / "js"
 JS = (FOLDER / "link.js").read_text(encoding="utf-8")
+RESTORED = """() => {
+  const page = document.documentElement.dataset;
+  page.restored = `${page.restored ?? ""} ${%s}`;
+  return [];
+}"""
+"""The form holds what the address asks for, from now on; whoever drives the page can wait for it."""
 TEMPLATE = (
     "<button type='button' class='bt-chip bt-copy' title='A link to this lab with these inputs'>Copy link</button>"
     "<button type='button' class='bt-chip bt-share' title='Whoever has the link can watch this run, and nothing else'>"
@@ -86,6 +92,7 @@ def link(form: Form[Any], lab: str, visitor: Visitor, opened: Opened | None = No
         return [gr.skip()] * len(form.outputs) if found is None else form.write(found)
 
     loaded = visitor.ready(restore, [], form.outputs)
+    loaded.then(None, None, None, js=RESTORED % json.dumps(lab), api_visibility="private", show_progress="hidden")
     button = gr.HTML(
         None,
         html_template=TEMPLATE,

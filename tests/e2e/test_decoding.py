@@ -22,6 +22,7 @@ def ready(page: Page) -> Page:
     """Wait until the labs are warm, so that a test measures nothing but what it is about."""
     expect(page.locator("#bt-strip")).to_contain_text("labs ready", timeout=PATIENCE)
     expect(page.locator("#decoding-run")).to_be_visible(timeout=PATIENCE)
+    page.wait_for_function("document.documentElement.dataset.restored?.includes('decoding')", timeout=PATIENCE)
     return page
 
 

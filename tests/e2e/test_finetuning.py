@@ -21,6 +21,7 @@ QUICK = f"{LAB}&max_steps=8&eval_steps=4&save_steps=4&batch_size=2&max_length=48
 def ready(page: Page) -> Page:
     expect(page.locator("#bt-strip")).to_contain_text("labs ready", timeout=PATIENCE)
     expect(page.locator("#finetuning-run")).to_be_visible(timeout=PATIENCE)
+    page.wait_for_function("document.documentElement.dataset.restored?.includes('finetuning')", timeout=PATIENCE)
     return page
 
 
