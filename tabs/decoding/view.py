@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tabs.widgets.view_ops import Model, Op, push, put
+from tabs.widgets.view_ops import Model, Op, nothing, push, put, reduced
 
 Json = Any
 Record = Mapping[str, Any]
@@ -41,18 +41,7 @@ def empty_model() -> Model:
 
 def reduce(model: Model, record: Record) -> list[Op]:
     """The operations that lead from ``model`` (``{}`` before the first record) to the model with ``record`` in it."""
-    ops: list[Op] = []
-    if "status" not in model:
-        model = empty_model()
-        ops += [put(key, value=value) for key, value in model.items()]
-    if model["status"] == "waiting" and record["kind"] not in ("done", "failed"):
-        ops.append(put("status", value="running"))
-    ops += _KINDS.get(record["kind"], _nothing)(model, record)
-    return ops
-
-
-def _nothing(model: Model, record: Record) -> Iterator[Op]:
-    return iter(())
+    return reduced(model, record, empty_model, _KINDS, starts=True)
 
 
 def _token(model: Model, record: Record) -> Iterator[Op]:
@@ -149,7 +138,7 @@ def _ending(model: Model, record: Record, finish: str | None) -> Iterator[Op]:
 
 
 def _step(model: Model, record: Record) -> Iterator[Op]:
-    return _STEPS.get(record["name"], _nothing)(model, record)
+    return _STEPS.get(record["name"], nothing)(model, record)
 
 
 def _start(model: Model, record: Record) -> Iterator[Op]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tabs.widgets.view_ops import Model, Op, push, put
+from tabs.widgets.view_ops import Model, Op, nothing, push, put, reduced
 
 Record = Mapping[str, Any]
 
@@ -43,20 +43,11 @@ def empty_model() -> Model:
 
 def reduce(model: Model, record: Record) -> list[Op]:
     """The operations that lead from ``model`` (``{}`` before the first record) to the model with ``record`` in it."""
-    ops: list[Op] = []
-    if "status" not in model:
-        model = empty_model()
-        ops += [put(key, value=value) for key, value in model.items()]
-    ops += _KINDS.get(record["kind"], _nothing)(model, record)
-    return ops
-
-
-def _nothing(model: Model, record: Record) -> Iterator[Op]:
-    return iter(())
+    return reduced(model, record, empty_model, _KINDS, starts=False)
 
 
 def _step(model: Model, record: Record) -> Iterator[Op]:
-    return _STEPS.get(record["name"], _nothing)(model, record)
+    return _STEPS.get(record["name"], nothing)(model, record)
 
 
 def _queue(model: Model, record: Record) -> Iterator[Op]:

@@ -14,14 +14,16 @@ object. A list is only ever extended at its end. Operations and values are plain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 Op = dict[str, Any]
 Step = str | int
 Model = dict[str, Any]
-Reduce = Callable[[Model, Mapping[str, Any]], list[Op]]
+Record = Mapping[str, Any]
+Reduce = Callable[[Model, Record], list[Op]]
+Change = Callable[[Model, Record], Iterator[Op]]
 
 JS = (Path(__file__).parent / "js" / "view_ops.js").read_text(encoding="utf-8")
 
@@ -63,6 +65,27 @@ def view_model(reduce: Reduce, records: Iterable[Mapping[str, Any]]) -> Model:
     for record in records:
         model = apply(model, reduce(model, record))
     return model
+
+
+def reduced(
+    model: Model, record: Record, empty: Callable[[], Model], kinds: Mapping[str, Change], *, starts: bool
+) -> list[Op]:
+    """A record's operations by its kind; the first record fills an empty view beforehand.
+
+    With ``starts`` a waiting view runs as soon as its run says anything but its end.
+    """
+    ops: list[Op] = []
+    if "status" not in model:
+        model = empty()
+        ops += [put(key, value=value) for key, value in model.items()]
+    if starts and model["status"] == "waiting" and record["kind"] not in ("done", "failed"):
+        ops.append(put("status", value="running"))
+    return [*ops, *kinds.get(record["kind"], nothing)(model, record)]
+
+
+def nothing(model: Model, record: Record) -> Iterator[Op]:
+    """For records that a view doesn't show."""
+    return iter(())
 
 
 def _walk(node: Any, path: list[Step], then: Step) -> Any:

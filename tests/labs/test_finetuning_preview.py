@@ -110,7 +110,7 @@ def test_a_measured_step_leaves_no_trace(services: Services, fields: dict[str, A
     with services.pool.lease(spec) as loaded:
         names = [name for name, _ in loaded.model.named_modules()]
         before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
-        lender: Any = SimpleNamespace(lease=lambda *asked: nullcontext(loaded))
+        lender: Any = SimpleNamespace(settings=services.settings, lease=lambda *asked: nullcontext(loaded))
         found = measured_step(request, lender, services.catalog, services.uploads, OWNER)
         assert [name for name, _ in loaded.model.named_modules()] == names
         after = loaded.model.state_dict()

@@ -48,7 +48,7 @@ def plan_and_preview(
 
     Raises ``LabError`` for data or a model that cannot be used.
     """
-    prepared = opened(request, uploads, owner, token)
+    prepared = opened(request, pool.settings, uploads, owner, token)
     located = catalog.locate(request.model, token)
     check_suitable(request, located)
     found = preview(prepared, _tokenizer(located), request, ROWS)
@@ -68,7 +68,7 @@ def measured_step(
     request: FinetuningRequest, pool: Pool, catalog: Catalog, uploads: Uploads, owner: str, token: str | None = None
 ) -> dict[str, Any]:
     """``{"step_seconds", "seconds"}``: of one optimizer step, and of all of them. Raises ``LabError``."""
-    prepared = opened(request, uploads, owner, token)
+    prepared = opened(request, pool.settings, uploads, owner, token)
     located = catalog.locate(request.model, token)
     check_suitable(request, located)
     with pool.lease(model_spec(request, located, prepared.labels), token) as loaded:
@@ -81,11 +81,11 @@ def measured_step(
     return {"step_seconds": best, "seconds": best * steps_of(steps.sequences, request)}
 
 
-def opened(request: FinetuningRequest, uploads: Uploads, owner: str, token: str | None) -> Prepared:
+def opened(request: FinetuningRequest, settings: Settings, uploads: Uploads, owner: str, token: str | None) -> Prepared:
     """The request's data, ready to train on."""
     source = find_source(
         request.data,
-        Settings.from_environment(),
+        settings,
         upload=lambda name: (uploads.path(name, owner), uploads.title(name, owner)),
         token=token,
     )

@@ -42,7 +42,7 @@ _KEPT_ON_RESUME = (
 def run(request: FinetuningRequest, pool: Pool, context: RunContext) -> Iterator[Event]:
     """The events of one fine-tuning, from ``Step("start")`` to ``Done``. Raises ``LabError``."""
     yield Progress(done=0, note="Reading the data")
-    settings = Settings.from_environment()
+    settings = pool.settings
     earlier = _earlier(request, context)
     prepared = prepare(request, settings, context)
     located = Catalog(settings).locate(request.model, context.secret)

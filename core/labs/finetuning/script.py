@@ -90,7 +90,8 @@ def script(
     located = catalog.locate(request.model, token)
     quantization: Literal["nf4"] | None = "nf4" if request.method is Method.QLORA else None
     spec = ModelSpec(base=request.model, purpose="train", dtype=weights_dtype(request), quantization=quantization)
-    plan = _Plan(request, located, pool.plan(spec, token), data_part(request, located.path, token, upload))
+    data = data_part(request, located.path, token, upload, pool.settings)
+    plan = _Plan(request, located, pool.plan(spec, token), data)
     parts = [_imports(plan), _constants(plan), _data(plan), _model(plan), _trainer(plan), script_text.END]
     return _spaced("\n".join(part.strip("\n") + "\n" for part in parts))
 

@@ -41,12 +41,12 @@ def data_part(
     model: Path,
     token: str | None,
     upload: Callable[[str], tuple[Path, str]] | None,
-    settings: Settings | None = None,
+    settings: Settings,
 ) -> DataPart:
     """What reads ``request.data``. ``model`` is the folder whose tokenizer encodes the rows."""
     from transformers import AutoTokenizer
 
-    source = find_source(request.data, settings or Settings.from_environment(), upload=upload, token=token)
+    source = find_source(request.data, settings, upload=upload, token=token)
     columns = Columns(request.text_column, request.target_column)
     prepared = open_data(source, columns, request.task, request.validation_share, request.seed)
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
