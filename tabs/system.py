@@ -23,6 +23,7 @@ from tabs import LABS, Frame
 from tabs.widgets.access import readable_errors
 from tabs.widgets.heading import heading
 from tabs.widgets.plain_table import plain_table, table
+from tabs.widgets.quantities import age, count, size
 
 EVERY_SECONDS = 4
 PACKAGES = (
@@ -232,26 +233,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(v) for v in value) or "none"
     return "measured" if value is None else str(value)
-
-
-def size(count_: float | None) -> str:
-    """Bytes as people write them."""
-    if count_ is None:
-        return "–"
-    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count_ >= one:
-            return f"{count_ / one:.3g} {unit}"
-    return f"{int(count_)} B"
-
-
-def count(number: int) -> str:
-    """A parameter count as people write it."""
-    return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.3g}M"
-
-
-def age(seconds: float) -> str:
-    """A duration in its largest unit."""
-    for unit, one in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= one:
-            return f"{int(seconds // one)} {unit}"
-    return f"{int(seconds)} s"

@@ -15,8 +15,8 @@ from core.labs.decoding.history import branch_request, microscope_request
 from core.labs.decoding.models import tuned_choices
 from core.labs.decoding.request import DecodingRequest
 from core.runtime.runs import Parent, RunLog, owner_of
-from core.services import Services
 from tabs.widgets.access import Reader
+from tabs.widgets.run_actions import RunActions
 
 LAB = "decoding"
 POLL_SECONDS = 0.1
@@ -32,25 +32,14 @@ class Shown:
     request: DecodingRequest
 
 
-class Actions:
+class Actions(RunActions[Shown]):
     """The lab's actions for one page's services. Every method may raise ``LabError``."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def reader(self, visitor: str, share: str | None) -> Reader:
-        return Reader(self._services, visitor, share)
 
     def start(self, request: DecodingRequest, visitor: str, *, replacing: str | None, hub_token: str) -> Shown:
         """Start a run, and stop the one that the page showed until now if it is this visitor's and still going."""
-        self.stop(visitor, replacing)
+        self.stop_replaced(visitor, replacing)
         log = self._services.start(LAB, request, visitor, secret=hub_token or None)
         return self.show(self.reader(visitor, None), log)
-
-    def stop(self, visitor: str, run: str | None) -> None:
-        """Stop a run of the visitor's at its next token."""
-        if run:
-            self._services.stop(run, visitor)
 
     def advance(self, visitor: str, run: str, steps: int | None) -> None:
         """By hand: one more token, or (None) all the rest."""
@@ -60,12 +49,6 @@ class Actions:
         """What the page needs to show a run."""
         request = DecodingRequest.model_validate(log.meta.request)
         return Shown(log.id, reader.stream(log), self._tree(log), request)
-
-    def reopen(self, reader: Reader, run: str | None) -> Shown | None:
-        """The run that a reloaded page shows: the shared one, else ``run``; None if there is none any more."""
-        if reader.share:
-            return self.show(reader, self._services.store.open_shared(reader.share))
-        return self.show(reader, reader.open(run)) if run else None
 
     def microscope(
         self, reader: Reader, run: str, column: int, index: int, order: list[str] | None, hub_token: str
@@ -94,10 +77,6 @@ class Actions:
         parent = Parent(run=run, column=column, index=index, token=text)
         started = self._services.start(LAB, branch, reader.visitor, parent=parent, secret=hub_token or None)
         return self.show(reader, started)
-
-    def share(self, visitor: str, run: str | None) -> str | None:
-        """A read-only token for the run that is shown; None when nothing is."""
-        return self._services.store.share(run, visitor) if run else None
 
     def shared_request(self, token: str) -> DecodingRequest:
         """The inputs of a shared run."""

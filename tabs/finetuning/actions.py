@@ -21,8 +21,9 @@ from core.refusals import titles_of
 from core.runtime.runs import RunLog, RunMeta, owner_of
 from core.runtime.translate import translate
 from core.runtime.tuned import PREFIX, TunedModels
-from core.services import Services
 from tabs.widgets.access import Reader
+from tabs.widgets.quantities import age
+from tabs.widgets.run_actions import RunActions
 
 LAB, EXPORT = "finetuning", "finetuning_export"
 FILES = "files"
@@ -38,24 +39,13 @@ class Shown:
     request: FinetuningRequest
 
 
-class Actions:
+class Actions(RunActions[Shown]):
     """The lab's actions for one page's services. Every method may raise ``LabError``."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def reader(self, visitor: str, share: str | None) -> Reader:
-        return Reader(self._services, visitor, share)
 
     def start(self, request: FinetuningRequest, visitor: str, hub_token: str) -> Shown:
         """Queue a training; it starts when its device is free."""
         log = self._services.start(LAB, request, visitor, secret=hub_token or None)
         return self.show(self.reader(visitor, None), log)
-
-    def stop(self, visitor: str, run: str | None) -> None:
-        """Stop a training of the visitor's: it saves a checkpoint and keeps the model that it has."""
-        if run:
-            self._services.stop(run, visitor)
 
     def resume(self, visitor: str, run: str | None, hub_token: str) -> Shown:
         """Go on from the last checkpoint of a training of the visitor's, as a run with the same curve."""
@@ -69,16 +59,6 @@ class Actions:
         """What the page needs to show a run."""
         request = FinetuningRequest.model_validate(log.meta.request)
         return Shown(log.id, {**reader.stream(log), "title": log.meta.title}, request)
-
-    def reopen(self, reader: Reader, run: str | None) -> Shown | None:
-        """The run that a reloaded page shows: the shared one, else ``run``; None if there is none any more."""
-        if reader.share:
-            return self.show(reader, self._services.store.open_shared(reader.share))
-        return self.show(reader, reader.open(run)) if run else None
-
-    def share(self, visitor: str, run: str | None) -> str | None:
-        """A read-only token for the run that is shown; None when nothing is."""
-        return self._services.store.share(run, visitor) if run else None
 
     def upload(self, path: str, visitor: str) -> tuple[str, str]:
         """Keep a file of the visitor's: the name that a request has for it, and what the visitor calls it."""
@@ -181,12 +161,10 @@ class Actions:
 
 
 def _line(meta: RunMeta) -> dict[str, Any]:
-    age = max(0.0, time.time() - meta.created)
-    unit = next(((size, word) for size, word in ((86400, "d"), (3600, "h"), (60, "min")) if age >= size), (1, "s"))
     return {
         "id": meta.id,
         "title": meta.title,
         "status": meta.status,
-        "age": f"{int(age // unit[0])} {unit[1]} ago",
+        "age": f"{age(max(0.0, time.time() - meta.created))} ago",
         "group": meta.request.get("group") or "",
     }

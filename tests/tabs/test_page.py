@@ -15,8 +15,9 @@ from core.services import Services
 from core.settings import Settings
 from tabs import LABS
 from tabs.page import build_page, launch_options, reducers
-from tabs.system import age, count, job_table, run_table, settings_table, size, versions
+from tabs.system import job_table, run_table, settings_table, versions
 from tabs.theme import DARK, LIGHT, theme, variables
+from tabs.widgets.quantities import age, count, size
 
 ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies"}
 
