@@ -78,10 +78,6 @@ class Actions(RunActions[Shown]):
         started = self._services.start(LAB, branch, reader.visitor, parent=parent, secret=hub_token or None)
         return self.show(reader, started)
 
-    def shared_request(self, token: str) -> DecodingRequest:
-        """The inputs of a shared run."""
-        return DecodingRequest.model_validate(self._services.store.open_shared(token).meta.request)
-
     async def described(self, reader: Reader, run: str) -> tuple[dict[str, Any] | None, str | None]:
         """The model's facts and the run's script, once the model is in memory; nothing if the run ends before."""
         log = reader.open(run)
