@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from core.settings import Settings, free_port, prepare_process
 
 def serve(settings: Settings, port: int) -> None:
     """Serve the page until interrupted. What the labs run on is loaded once the page is up."""
+    gc.disable()  # importing makes objects by the hundred thousand and hardly any garbage: no time for looking at them
     from core.services import Services  # only now: settings decide what the libraries read at import
     from tabs.page import build_page, launch_options, reducers
     from tabs.routes import add_routes
@@ -27,6 +29,8 @@ def serve(settings: Settings, port: int) -> None:
         server, address, _ = demo.launch(
             server_name=settings.host, server_port=port, prevent_thread_lock=True, **options
         )
+        gc.freeze()  # what was made so far stays, so the collector need not look at it later either
+        gc.enable()
         add_routes(server, services, reducers(), closing)
         threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
         print(f"Benchtop is at {address} (Ctrl+C ends it)", flush=True)
