@@ -21,6 +21,8 @@ WEIGHTS_MAY, PEAK_MAY = 0.02, 0.15
 ROWS, CONTEXT, STEPS = 2, 128, 2
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+TINY = {"vocab_size": 5000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+"""A model whose training brings in every import and touches hardly any memory."""
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {
         "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 24,
@@ -36,11 +38,11 @@ def resident(field: str = "VmRSS") -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def make(shape: str, folder: Path) -> None:
+def make(shape: str, folder: Path, sizes: dict[str, Any]) -> None:
     """A random model in ``folder``, with the bundled model's tokenizer."""
     import transformers
 
-    config = transformers.AutoConfig.for_model(shape, **SHAPES[shape])
+    config = transformers.AutoConfig.for_model(shape, **sizes)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     for name in TOKENIZER:
         (folder / name).write_bytes((REPOSITORY / "assets/models/story-lm" / name).read_bytes())
@@ -66,28 +68,40 @@ def train(loaded: Any, method: str, folder: Path) -> None:
 
 
 def one(folder: Path, method: str) -> dict[str, int]:
-    """Plan and measure in this process: bytes of weights and peak, planned and measured."""
-    import bitsandbytes  # noqa: F401  # imported before the first look, like the others
-    import datasets  # noqa: F401
-    from trl import SFTTrainer  # noqa: F401
+    """Plan and measure in this process: bytes of weights and peak, planned and measured.
 
+    A tiny model is loaded and trained beforehand, so that what is imported on the way counts as an import. Weights are
+    read once before they are looked at: in a mapped file they are resident from their first use.
+    """
     from core.catalog.catalog import Located
     from core.catalog.facts import facts_from_folder
     from core.catalog.linears import linear_modules, low_rank_parameters
+    from core.runtime.devices import give_back
     from core.runtime.loading import ModelSpec, load
     from core.runtime.placement import Placement
     from core.runtime.training_memory import TrainingDetails, training_plan, weight_bytes
 
-    located = Located(folder.name, folder, facts_from_folder(folder), "local")
     quantization: Any = "nf4" if method == "qlora" else None
+
+    def loaded(folder: Path) -> Any:
+        located = Located(folder.name, folder, facts_from_folder(folder), "local")
+        spec = ModelSpec(folder.name, purpose="train", quantization=quantization)
+        return load(located, Placement("cpu", "float32", 0, 0, 0, 0, 0, ""), spec=spec)
+
+    tiny = folder / "tiny"
+    make("llama", tiny, TINY)
+    train(loaded(tiny), method, folder)
+    located = Located(folder.name, folder, facts_from_folder(folder), "local")
     trainable = None if method == "full" else low_rank_parameters(linear_modules(located), r=8)
-    plan = training_plan(located.facts, TrainingDetails(ROWS, CONTEXT, trainable, quantization))
+    plan = training_plan(located.facts, TrainingDetails(ROWS, CONTEXT, trainable, quantization, heap=True))
+    give_back("cpu")
     before = resident()
-    spec = ModelSpec(folder.name, purpose="train", quantization=quantization)
-    loaded = load(located, Placement("cpu", "float32", 0, 0, 0, 0, 0, ""), spec=spec)
+    model = loaded(folder)
+    for parameter in model.model.parameters():
+        parameter.amax()
     weights = resident() - before
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew, without the loading's own
-    train(loaded, method, folder)
+    train(model, method, folder)
     peak = resident("VmHWM") - before
     planned = weight_bytes(located.facts, quantization, 4)
     return {"planned_weights": planned, "weights": weights, "planned_peak": plan.total, "peak": peak}
@@ -115,6 +129,6 @@ def measure() -> float:
 if __name__ == "__main__":
     _, given_shape, given_folder, task = sys.argv
     if task == "make":
-        make(given_shape, Path(given_folder))
+        make(given_shape, Path(given_folder), SHAPES[given_shape])
     else:
         print(json.dumps(one(Path(given_folder), task)), flush=True)

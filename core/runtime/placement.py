@@ -154,6 +154,7 @@ def _training_plan(facts: ModelFacts, device: Device, dtype: Dtype, policy: Poli
         quantization=policy.quantization,
         checkpointing=policy.checkpointing,
         bytes_per_number=DTYPE_BYTES[dtype],
+        heap=device.type == "cpu",
     )
     memory = training_plan(facts, details)
     return Placement(

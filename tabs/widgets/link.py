@@ -29,12 +29,8 @@ Opened = Callable[[str, str], BaseModel | None]
 LONGEST = 1500
 FOLDER = Path(__file__).parent / "js"
 JS = (FOLDER / "link.js").read_text(encoding="utf-8")
-RESTORED = """() => {
-  const page = document.documentElement.dataset;
-  page.restored = `${page.restored ?? ""} ${%s}`;
-  return [];
-}"""
-"""The form holds what the address asks for, from now on; whoever drives the page can wait for it."""
+RESTORED = "() => { window.benchtop.restored(%s); return []; }"
+"""The form holds what the address asks for, from now on; Run waits for it, and so can whoever drives the page."""
 TEMPLATE = (
     "<button type='button' class='bt-chip bt-copy' title='A link to this lab with these inputs'>Copy link</button>"
     "<button type='button' class='bt-chip bt-share' title='Whoever has the link can watch this run, and nothing else'>"

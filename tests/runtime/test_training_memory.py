@@ -40,3 +40,10 @@ def test_activations_grow_with_rows_and_shrink_with_checkpointing(name: str) -> 
 def test_short_rows_of_a_whole_model_peak_at_its_gradients() -> None:
     plan = training_plan(SMOL, replace(FULL, rows=1, context=8))
     assert plan.activations == 4 * SMOL.vocab_size * SMOL.hidden_size
+
+
+def test_a_heap_keeps_gaps_between_tensors_that_are_not_mapped() -> None:
+    small, large = replace(LORA, rows=1, context=64), replace(LORA, rows=8, context=2048)
+    on_heap = training_plan(SMOL, replace(small, heap=True)).activations - training_plan(SMOL, small).activations
+    assert 0.5 < on_heap / (training_plan(SMOL, small).activations + training_plan(SMOL, small).gradients) < 0.7
+    assert training_plan(SMOL, replace(large, heap=True)) == training_plan(SMOL, large)

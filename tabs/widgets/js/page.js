@@ -37,5 +37,16 @@ window.benchtop = (() => {
   bench.tab = () => strip()?.querySelector("[aria-selected=true]")?.dataset.tabId ?? null;
   bench.open = (tab) => strip()?.querySelector(`[data-tab-id="${CSS.escape(tab)}"]`)?.click();
   bench.asked = () => new URL(location.href).searchParams.get("tab");
+
+  // A link's inputs arrive a moment after the page: until then its lab's Run would start something else.
+  const page = document.documentElement.dataset;
+  if (bench.asked() && new URL(location.href).searchParams.size > 1) {
+    page.restoring = bench.asked();
+    setTimeout(() => delete page.restoring, 10_000);  // a link to a tab without inputs, or a lost answer
+  }
+  bench.restored = (lab) => {
+    page.restored = `${page.restored ?? ""} ${lab}`;
+    if (page.restoring === lab) delete page.restoring;
+  };
   return bench;
 })();
