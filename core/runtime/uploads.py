@@ -95,6 +95,14 @@ class Uploads:
         except FileNotFoundError:
             raise _no_such_file() from None
 
+    def owned(self, owner: str) -> list[tuple[str, str]]:
+        """The owner's files as (name here, what the visitor calls it), the last used first."""
+        if not _OWNER.fullmatch(owner) or not (self._root / owner).is_dir():
+            return []
+        kept = [each for folder in (self._root / owner).iterdir() if (each := _kept(folder)) is not None]
+        names = [PREFIX + each.folder.name for each in sorted(kept, key=lambda each: -each.used)]
+        return [(name, self.title(name, owner)) for name in names if _NAME.fullmatch(name)]
+
     def prune(self) -> int:
         """Delete what is unused for ``settings.upload_days``, and what a crash left half made; how many it were."""
         gone = 0

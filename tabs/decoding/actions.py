@@ -15,31 +15,27 @@ from core.labs.decoding.history import branch_request, microscope_request
 from core.labs.decoding.models import tuned_choices
 from core.labs.decoding.request import DecodingRequest
 from core.runtime.runs import Parent, RunLog, owner_of
+from tabs.widgets import lab_actions
 from tabs.widgets.access import Reader
-from tabs.widgets.run_actions import RunActions
+from tabs.widgets.lab_actions import LabActions
 
 LAB = "decoding"
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What the lab shows of one run: values for the run view, the branch tree and the code panel."""
+class Shown(lab_actions.Shown):
+    """What the lab shows of one run: its tree of branches too."""
 
-    run: str
-    stream: dict[str, Any]
-    tree: dict[str, Any] | None
-    request: DecodingRequest
+    tree: dict[str, Any] | None = None
 
 
-class Actions(RunActions[Shown]):
+class Actions(LabActions[DecodingRequest]):
     """The lab's actions for one page's services. Every method may raise ``LabError``."""
 
-    def start(self, request: DecodingRequest, visitor: str, *, replacing: str | None, hub_token: str) -> Shown:
-        """Start a run, and stop the one that the page showed until now if it is this visitor's and still going."""
-        self.stop_replaced(visitor, replacing)
-        log = self._services.start(LAB, request, visitor, secret=hub_token or None)
-        return self.show(self.reader(visitor, None), log)
+    lab = LAB
+    requests = DecodingRequest
+    note = "the same run in plain transformers"
 
     def advance(self, visitor: str, run: str, steps: int | None) -> None:
         """By hand: one more token, or (None) all the rest."""
@@ -47,8 +43,7 @@ class Actions(RunActions[Shown]):
 
     def show(self, reader: Reader, log: RunLog) -> Shown:
         """What the page needs to show a run."""
-        request = DecodingRequest.model_validate(log.meta.request)
-        return Shown(log.id, reader.stream(log), self._tree(log), request)
+        return Shown(log.id, reader.stream(log), self._tree(log))
 
     def microscope(
         self, reader: Reader, run: str, column: int, index: int, order: list[str] | None, hub_token: str
@@ -99,10 +94,10 @@ class Actions(RunActions[Shown]):
         except LabError as error:  # somebody else's fine-tuned model, or one that is deleted
             return f"# {error.what}\n# {error.todo}\n"
 
-    def models(self, visitor: str) -> list[tuple[str, str]]:
+    def models(self, visitor: str = "") -> list[tuple[str, str]]:
         """What the model picker offers a visitor: what there is for all, and the models that they have tuned."""
         found = self._services.catalog.choices(("causal", "seq2seq"))
-        found += tuned_choices(self._services.settings, owner_of(visitor))
+        found += tuned_choices(self._services.settings, owner_of(visitor)) if visitor else []
         return [(f"{choice.title} · {choice.note}", choice.name) for choice in found]
 
     def _tree(self, log: RunLog) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,33 +13,33 @@ from core.labs.finetuning.presets import LESSON, PRESETS
 from core.labs.finetuning.request import FinetuningRequest
 from core.labs.finetuning.sweep import SWEPT
 from tabs import Frame
-from tabs.finetuning.actions import LAB, Actions, Shown
+from tabs.finetuning.actions import Actions
 from tabs.finetuning.view import reduce
-from tabs.widgets.access import Reader, readable_errors
-from tabs.widgets.code_panel import code_panel
+from tabs.widgets.access import readable_errors
 from tabs.widgets.data_preview import data_preview
 from tabs.widgets.exports_view import exports_view
 from tabs.widgets.form import Form, form
 from tabs.widgets.heading import heading
-from tabs.widgets.held import held
-from tabs.widgets.lesson import Steps, lesson
-from tabs.widgets.link import NEW_RUN, link
+from tabs.widgets.lab_actions import Shown
+from tabs.widgets.lab_tab import CLICKS, QUIET, LabTab
+from tabs.widgets.link import NEW_RUN
 from tabs.widgets.runs_table import runs_table
 from tabs.widgets.training_view import training_view
 
 __all__ = ["build", "reduce"]
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-CLICKS: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
 FIRST = ("model", "data", "task", "method", "r", "virtual_tokens", "learning_rate", "epochs", "batch_size")
 GROUPS = {
-    "Data": ("text_column", "target_column", "validation_share", "max_length", "packing", "completion_only_loss"),
+    "Data": (
+        *("text_column", "target_column", "validation_share", "max_length"),
+        *("packing", "completion_only_loss", "label_all_tokens"),
+    ),
     "Method": ("lora_alpha", "lora_dropout", "target_modules", "bias", "rank_pattern"),
     "Steps and rates": ("scheduler", "warmup_ratio", "max_steps", "weight_decay", "early_stopping", "seed"),
     "Memory": ("gradient_accumulation", "activation_checkpointing", "precision"),
     "Watch": ("eval_steps", "save_steps", "prompts"),
 }
-FILES = [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".conll"]
+FILES = [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".conll", ".conllu", ".iob2", ".iob", ".bio"]
 CONTROLS = "finetuning-controls"
 FIT_CONTROLS = f"""(method, task) => {{
   const controls = document.getElementById("{CONTROLS}");
@@ -56,28 +55,39 @@ def build(frame: Frame) -> None:
     Tab(frame)
 
 
-class Tab:
-    """The lab's widgets, and one method for each thing that a visitor can do."""
+class Tab(LabTab[FinetuningRequest]):
+    """The lab's widgets, and what a visitor can do in this lab only."""
+
+    actions: Actions
 
     def __init__(self, frame: Frame) -> None:
-        self.who, self.actions = frame.visitor, Actions(frame.services)
-        self.run, self.share = held(), held()
+        super().__init__(frame, Actions(frame.services))
         self.sets = dataset_choices(frame.services.settings)
-        with gr.Row(elem_classes=["bt-chips"]):
-            chips = [gr.Button(preset.title, elem_classes=["bt-chip"], size="sm") for preset in PRESETS]
+        self.chips(PRESETS)
         with gr.Row(elem_classes=["bt-two"]):
             with gr.Column(elem_classes=["bt-controls"], min_width=280, elem_id=CONTROLS):
                 self.form = self._controls(frame)
             with gr.Column(elem_classes=["bt-results"], min_width=320):
                 self.preview, self.view = data_preview(), training_view()
-                self.exports, self.runs, self.code = exports_view(), runs_table(), code_panel(elem_id="finetuning-code")
-                self.link = link(self.form, LAB, frame.visitor, self._request_of)
-                self._lesson()
-        self.shown = [self.run, self.share, self.view, self.exports, self.code, self.resume_button]
-        for chip, preset in zip(chips, PRESETS, strict=True):
-            chip.click(lambda chosen=preset.request: self.form.write(chosen), None, self.form.outputs, **QUIET)
-        self._wire()
+                self.exports, self.runs = exports_view(), runs_table()
+                self.below(LESSON, "five experiments, ten minutes")
+        self.wire()
+        self._wire_runs()
         self._wire_form()
+
+    @property
+    def shown(self) -> list[Any]:
+        """Another run on show has nothing yet of what follows its end."""
+        return [*super().shown, self.exports, self.code, self.resume_button]
+
+    def values(self, shown: Shown, share: str | None = None) -> list[Any]:
+        """For ``shown``."""
+        return [*super().values(shown, share), None, None, gr.update(interactive=False)]
+
+    @property
+    def described(self) -> list[Any]:
+        """Nothing: the script is written once the training is over, since it may read the data."""
+        return []
 
     def _controls(self, frame: Frame) -> Form[FinetuningRequest]:
         models = [(f"{c.title} · {c.note}", c.name) for c in frame.services.catalog.choices(("causal", "encoder"))]
@@ -97,14 +107,8 @@ class Tab:
             self.sweep_button = gr.Button("Queue the sweep", size="sm", elem_id="finetuning-sweep")
         token_section = gr.Accordion("A model or data that needs a token", open=False, elem_classes=["bt-more"])
         with token_section, gr.Column(elem_classes=["bt-form"]):
-            self.hub_token = gr.Textbox(
-                label="Your Hugging Face token",
-                type="password",
-                info="Used for your downloads only; never stored, logged or put into a link.",
-            )
-        with gr.Row(elem_classes=["bt-actions"]):
-            self.run_button = gr.Button("Train", variant="primary", elem_id="finetuning-run")
-            self.stop_button = gr.Button("Stop", variant="secondary", elem_id="finetuning-stop")
+            self.token_field()
+        with self.run_buttons("Train"):
             self.resume_button = gr.Button("Resume", elem_id="finetuning-resume", interactive=False)
         return inputs
 
@@ -122,35 +126,22 @@ class Tab:
     def _bundled(self) -> list[tuple[str, str]]:
         return [(f"{one.title} · {one.note}", one.name) for one in self.sets]
 
-    def _lesson(self) -> None:
-        told = [{"title": e.title, "look": e.look, "lesson": e.lesson} for e in LESSON]
-        steps = Steps("Lesson", "five experiments, ten minutes", told)
-        lesson(steps, lambda i: self.form.write(LESSON[i].request), self.form.outputs)
-
-    def _wire(self) -> None:
+    def _wire_runs(self) -> None:
         mine, seen = [self.who.state, self.run], [self.who.state, self.share, self.run]
-        asked = {*self.form.inputs, self.who.state, self.hub_token}
-        listed = ([self.who.state], self.runs)
-        started = self.run_button.click(None, None, None, js=NEW_RUN).then(self.start, asked, self.shown, **QUIET)
-        started.success(self.listed, *listed, **QUIET)
-        self.stop_button.click(self.stop, mine, None, queue=False, **QUIET)
-        fresh: dict[str, Any] = {
-            "fn": None,
-            "js": NEW_RUN,
-            "api_visibility": "private",
-        }  # forgets a linked run
-        self.resume_button.click(**fresh).then(self.resume, [*mine, self.hub_token], self.shown, **QUIET)
-        swept = {*asked, *self.swept}
-        self.sweep_button.click(**fresh).then(self.sweep, swept, [*self.shown, self.runs], **QUIET)
+        listed = [self.runs, self.form["data"]]
+        self.started.success(self.listed, self.who.state, listed, **QUIET)
+        forget: dict[str, Any] = {"fn": None, "js": NEW_RUN, "api_visibility": "private"}  # a linked run
+        self.resume_button.click(**forget).then(self.resume, [*mine, self.hub_token], self.shown, **QUIET)
+        swept = {*self.form.inputs, self.who.state, self.hub_token, *self.swept}
+        self.sweep_button.click(**forget).then(self.sweep, swept, [*self.shown, self.runs], **QUIET)
         after = [self.exports, self.runs, self.resume_button]
-        self.view.ended(self.after, [*seen, self.runs], after, **CLICKS).then(self.describe, seen, self.code, **QUIET)
+        ended = self.view.ended(self.after, [*seen, self.runs], after, **CLICKS)
+        ended.then(self.describe, seen, self.code, **QUIET)
         self.exports.export(self.export, mine, self.exports, **CLICKS)
         self.runs.refresh(self.compare, [self.who.state], self.runs, **CLICKS)
         self.runs.compare(self.compare, [self.who.state], self.runs, **CLICKS)
         self.runs.open(self.open, [self.who.state], self.shown, **CLICKS)
-        self.link.shared_by(self.make_link, mine)
-        self.who.ready(self.reopen, [], self.shown)
-        self.who.ready(self.listed, [], [self.runs])
+        self.who.ready(self.listed, [], listed)
 
     def _wire_form(self) -> None:
         asked = {*self.form.inputs, self.who.state, self.hub_token}
@@ -165,20 +156,15 @@ class Tab:
         self.preview.targets(self.targets, None, self.form["target_modules"], **CLICKS)
 
     def start(self, values: Mapping[Any, Any]) -> list[Any]:
-        """Train: check the inputs, queue, show."""
+        """Train: check the inputs, queue, show. What trains already goes on."""
         visitor, request = self.who.token(values[self.who.state]), self.form.read(values, resume="", group="")
         with readable_errors():
-            return _values(self.actions.start(request, visitor, values[self.hub_token] or ""))
-
-    def stop(self, visitor: str, run: str | None) -> None:
-        """Stop: at the next step, with a checkpoint."""
-        with readable_errors():
-            self.actions.stop(self.who.token(visitor), run)
+            return self.values(self.actions.start(request, visitor, replacing=None, hub_token=self.secret(values)))
 
     def resume(self, visitor: str, run: str | None, secret: str) -> list[Any]:
         """Resume: from the last checkpoint, with the curve so far."""
         with readable_errors():
-            return _values(self.actions.resume(self.who.token(visitor), run, secret or ""))
+            return self.values(self.actions.resume(self.who.token(visitor), run, secret or ""))
 
     def sweep(self, values: Mapping[Any, Any]) -> list[Any]:
         """Queue a grid of runs; show the first, and list them all."""
@@ -187,7 +173,7 @@ class Tab:
         fields = [(first, its or ""), (second, others or "")]
         with readable_errors():
             shown, runs = self.actions.sweep(request, fields, visitor, values[self.hub_token] or "")
-            return [*_values(shown), self.actions.runs(self._reader(visitor), runs, compared=True)]
+            return [*self.values(shown), self.actions.runs(self.reader(visitor), runs, compared=True)]
 
     def look(self, values: Mapping[Any, Any]) -> Any:
         """Preview: rows, memory, modules, steps."""
@@ -211,12 +197,16 @@ class Tab:
     def upload(self, visitor: str, path: str) -> Any:
         """A file came: it is chosen, and offered beside the bundled sets."""
         with readable_errors():
-            name, title = self.actions.upload(path, self.who.token(visitor))
-        return gr.update(choices=[(f"{title} · yours", name), *self._bundled()], value=name)
+            name = self.actions.upload(path, self.who.token(visitor))
+        return gr.update(choices=self._sets(visitor), value=name)
+
+    def _sets(self, visitor: str) -> list[tuple[str, str]]:
+        """What the data picker offers a visitor."""
+        return [*self.actions.uploads(self.who.token(visitor)), *self._bundled()]
 
     def after(self, visitor: str, share: str | None, run: str | None, table: Mapping[str, Any] | None) -> list[Any]:
         """A training ended: what can be made of it, the list of runs, and whether it can go on."""
-        reader = self._reader(visitor, share)
+        reader = self.reader(visitor, share)
         chosen = (table or {}).get("chosen") or []
         with readable_errors():
             ended = gr.update(interactive=self.actions.resumable(reader, run))
@@ -227,58 +217,21 @@ class Tab:
         visitor = self.who.token(visitor)
         with readable_errors():
             self.actions.export(visitor, run, event._data)
-            return self.actions.exports(self._reader(visitor), run)
+            return self.actions.exports(self.reader(visitor), run)
 
-    def listed(self, visitor: str) -> dict[str, Any]:
-        """The visitor's runs."""
+    def listed(self, visitor: str) -> list[Any]:
+        """The visitor's runs and files."""
         with readable_errors():
-            return self.actions.runs(self._reader(visitor))
+            return [self.actions.runs(self.reader(visitor)), gr.update(choices=self._sets(visitor))]
 
     def compare(self, visitor: str, event: gr.EventData) -> dict[str, Any]:
         """Runs side by side, or the list anew."""
         asked = event._data
         with readable_errors():
-            return self.actions.runs(self._reader(visitor), asked["runs"], asked["axis"], asked.get("compared", True))
+            return self.actions.runs(self.reader(visitor), asked["runs"], asked["axis"], asked.get("compared", True))
 
     def open(self, visitor: str, event: gr.EventData) -> list[Any]:
         """Show another run of the visitor's."""
-        reader = self._reader(visitor)
+        reader = self.reader(visitor)
         with readable_errors():
-            return _values(self.actions.show(reader, reader.open(event._data["run"])))
-
-    def reopen(self, visitor: str, request: gr.Request) -> list[Any]:
-        """The page was loaded: show the run that its address names, or the visitor's last one."""
-        asked = request.query_params.get("run") if request.query_params.get("tab") == LAB else None
-        share = asked if asked and "." in asked else None
-        with readable_errors():
-            last = self.who.last_run(visitor, LAB)
-            shown = self.actions.reopen(self._reader(visitor, share), asked or (last.id if last else None))
-        return _values(shown, share) if shown else [gr.skip()] * len(self.shown)
-
-    async def describe(self, visitor: str, share: str | None, run: str | None) -> Any:
-        """The run's script."""
-        if not run:
-            return gr.skip()
-        try:
-            code = await asyncio.to_thread(self.actions.script, self._reader(visitor, share), run)
-        except LabError:
-            return gr.skip()  # such as a file that is no longer there: the run itself is shown all the same
-        return {"code": code, "filename": "finetune.py", "note": "the same training in plain trl and peft"}
-
-    def make_link(self, visitor: str, run: str | None) -> str | None:
-        """A share token for the run on show."""
-        with readable_errors():
-            return self.actions.share(self.who.token(visitor), run)
-
-    def _reader(self, visitor: str, share: str | None = None) -> Reader:
-        return self.actions.reader(self.who.token(visitor), share)
-
-    def _request_of(self, run: str, visitor: str) -> FinetuningRequest:
-        """The inputs of the run that an address names: a shared one's token, or the id of one of the visitor's own."""
-        log = self._reader(visitor, run if "." in run else None).open(run.partition(".")[0])
-        return FinetuningRequest.model_validate(log.meta.request)
-
-
-def _values(shown: Shown, share: str | None = None) -> list[Any]:
-    """For ``Tab.shown``: another run on show, and nothing yet of what follows its end."""
-    return [shown.run, share, shown.stream, None, None, gr.update(interactive=False)]
+            return self.values(self.actions.show(reader, reader.open(event._data["run"])))

@@ -5,15 +5,15 @@ Widgets and wiring are in ``tabs.finetuning``; training itself is in ``core.trai
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from core.errors import NotFound
+from core.errors import LabError, NotFound
 from core.labs.finetuning.compare import ComparedRun, compare
 from core.labs.finetuning.request import FinetuningRequest
 from core.labs.finetuning.sweep import sweep, values_of
@@ -22,30 +22,20 @@ from core.runtime.runs import RunLog, RunMeta, owner_of
 from core.runtime.translate import translate
 from core.runtime.tuned import PREFIX, TunedModels
 from tabs.widgets.access import Reader
+from tabs.widgets.lab_actions import LabActions, Shown
 from tabs.widgets.quantities import age
-from tabs.widgets.run_actions import RunActions
 
 LAB, EXPORT = "finetuning", "finetuning_export"
 FILES = "files"
 MOST_LISTED = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the lab shows of one run: the value of the training view, and the request."""
-
-    run: str
-    stream: dict[str, Any]
-    request: FinetuningRequest
-
-
-class Actions(RunActions[Shown]):
+class Actions(LabActions[FinetuningRequest]):
     """The lab's actions for one page's services. Every method may raise ``LabError``."""
 
-    def start(self, request: FinetuningRequest, visitor: str, hub_token: str) -> Shown:
-        """Queue a training; it starts when its device is free."""
-        log = self._services.start(LAB, request, visitor, secret=hub_token or None)
-        return self.show(self.reader(visitor, None), log)
+    lab = LAB
+    requests = FinetuningRequest
+    note = "the same training in plain trl and peft"
 
     def resume(self, visitor: str, run: str | None, hub_token: str) -> Shown:
         """Go on from the last checkpoint of a training of the visitor's, as a run with the same curve."""
@@ -53,18 +43,11 @@ class Actions(RunActions[Shown]):
             raise NotFound("There is no training to go on with.", "Train first, or open a run that was stopped.")
         log = self._services.store.open(run, visitor)
         request = FinetuningRequest.model_validate({**log.meta.request, "resume": log.id})
-        return self.start(request, visitor, hub_token)
+        return self.start(request, visitor, replacing=None, hub_token=hub_token)
 
     def show(self, reader: Reader, log: RunLog) -> Shown:
         """What the page needs to show a run."""
-        request = FinetuningRequest.model_validate(log.meta.request)
-        return Shown(log.id, {**reader.stream(log), "title": log.meta.title}, request)
-
-    def upload(self, path: str, visitor: str) -> tuple[str, str]:
-        """Keep a file of the visitor's: the name that a request has for it, and what the visitor calls it."""
-        uploads, owner = self._services.uploads, owner_of(visitor)
-        name = uploads.add(Path(path), owner)
-        return name, uploads.title(name, owner)
+        return Shown(log.id, {**reader.stream(log), "title": log.meta.title})
 
     def preview(self, request: FinetuningRequest, visitor: str, hub_token: str, measure: bool) -> dict[str, Any]:
         """What the training would read, train and need; with ``measure`` also how long one step takes here."""
@@ -76,18 +59,27 @@ class Actions(RunActions[Shown]):
             planned |= preview.measured_step(request, services.pool, services.catalog, services.uploads, owner, token)
         return {**planned, "title": request.summary()}
 
-    def script(self, reader: Reader, run: str) -> str:
-        """A run of the reader's as a plain script."""
+    async def code(self, reader: Reader, run: str) -> dict[str, str]:
+        """The script of a run of the reader's, for the code panel."""
+        return {
+            "code": await asyncio.to_thread(self._script, reader, run),
+            "filename": "finetune.py",
+            "note": self.note,
+        }
+
+    def _script(self, reader: Reader, run: str) -> str:
         from core.labs.finetuning.script import script  # imports what it runs on
 
-        log, services, owner = reader.open(run), self._services, owner_of(reader.visitor)
-        request = FinetuningRequest.model_validate(log.meta.request)
+        request, services, owner = self.request(reader, run), self._services, owner_of(reader.visitor)
         uploads = services.uploads
 
         def upload(name: str) -> tuple[Path, str]:
             return uploads.path(name, owner), uploads.title(name, owner)
 
-        return script(request, services.pool, services.catalog, upload=upload)
+        try:
+            return script(request, services.pool, services.catalog, upload=upload)
+        except LabError as error:  # such as a file that is no longer there: the run itself is shown all the same
+            return f"# {error.what}\n# {error.todo}\n"
 
     def resumable(self, reader: Reader, run: str | None) -> bool:
         """Whether Resume would do something: an own training that ended before its last step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -128,6 +129,49 @@ def test_before_the_start_says_what_will_happen(visit: Visit) -> None:
     assert page.locator("#data-preview .dp-token.is-trained").count() > 20
     page.locator("#data-preview .dp-module input").first.uncheck()
     page.wait_for_function("location.search.includes('target_modules')", timeout=PATIENCE)  # it is in the form now
+
+
+def test_an_own_file_is_trained_on_and_still_named_after_a_reload(visit: Visit, tmp_path: Path) -> None:
+    file = tmp_path / "my parrots.csv"
+    file.write_text("text\n" + "".join(f"Parrot {n} says ahoy to the {n + 1} sailors.\n" for n in range(24)))
+    page = quick(visit(QUICK))
+    page.get_by_role("button", name="Your own data").click()
+    page.locator("#finetuning-controls input[type=file]").set_input_files(file)
+    chosen = page.locator("#finetuning-controls .bt-data input")
+    expect(chosen).to_have_value("my parrots.csv · yours", timeout=PATIENCE)
+    page.locator("#data-preview .dp-measure, #data-preview .dp-look").last.click()
+    expect(page.locator("#data-preview")).to_contain_text("Parrot", timeout=PATIENCE)
+    page.locator("#data-preview .dp-measure").click()
+    expect(page.locator("#data-preview")).to_contain_text("a step, measured", timeout=PATIENCE)
+    page.wait_for_function("location.search.includes('upload')", timeout=PATIENCE)
+    page.reload()
+    quick(page)
+    expect(chosen).to_have_value("my parrots.csv · yours", timeout=PATIENCE)
+    train(page)
+    ended(page, "finished")
+
+
+def test_a_sweep_is_queued_compared_and_a_push_without_a_network_is_one_sentence(visit: Visit) -> None:
+    page = quick(visit(QUICK))
+    page.get_by_role("button", name="Sweep").click()
+    page.get_by_label("Its values").first.fill("1, 4")
+    page.locator("#finetuning-sweep").click()
+    expect(page.locator("#runs-table .rt-run")).to_have_count(2, timeout=PATIENCE)
+    expect(page.locator("#runs-table .rt-group")).to_contain_text("a sweep of 2 runs")
+    ended(page, "finished")
+    page.wait_for_function(
+        "() => { const states = [...document.querySelectorAll('#runs-table .rt-state')].map((one) => one.textContent);"
+        " return states.length === 2 && states.every((state) => state === 'finished'); }",
+        timeout=TRAINING,
+    )
+    page.locator("#runs-table .rt-all").click()
+    expect(page.locator("#runs-table .rt-table tbody tr")).to_have_count(2, timeout=PATIENCE)
+    push = page.locator("#exports-view .ex-line[data-kind=hub]")
+    push.locator("input[type=text]").fill("me/parrots")
+    push.locator("input[type=password]").fill("hf_secret")
+    push.locator(".ex-start").click()
+    expect(push).to_contain_text("network", timeout=PATIENCE)
+    assert "hf_secret" not in page.content()
 
 
 def test_bad_data_is_one_sentence(visit: Visit) -> None:

@@ -166,3 +166,16 @@ def test_what_nobody_uses_goes_after_its_days(settings: Settings, write: Write) 
     clock.advance(half_made - clock() + 7200)  # the fake clock began long ago
     assert here.prune() == 2
     assert not half.exists()
+
+
+def test_a_visitor_s_files_are_listed_for_that_visitor_the_last_used_first(settings: Settings, write: Write) -> None:
+    clock = FakeClock()
+    here = uploads(settings, clock)
+    first = here.add(write("first.csv"), ANNA)
+    clock.advance(1)
+    second = here.add(write("second.csv", b"other\n"), ANNA)
+    assert here.owned(ANNA) == [(second, "second.csv"), (first, "first.csv")]
+    clock.advance(1)
+    here.path(first, ANNA)
+    assert [name for name, _ in here.owned(ANNA)] == [first, second]
+    assert here.owned(BERT) == here.owned("") == here.owned("../" + ANNA) == []

