@@ -21,7 +21,13 @@ WEIGHTS_MAY, PEAK_MAY = 0.02, 0.15
 ROWS, CONTEXT, STEPS = 2, 128, 2
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-TINY = {"vocab_size": 5000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+TINY = {
+    "vocab_size": 5000,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 """A model whose training brings in every import and touches hardly any memory."""
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {

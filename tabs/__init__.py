@@ -71,6 +71,18 @@ LABS: tuple[Lab, ...] = (
         "tabs.strategies",
     ),
     Lab(
+        "sentiment",
+        "Sentiment",
+        "A small encoder labels your texts. Ask which words decided, change one, measure it, and teach it better.",
+        "tabs.sentiment",
+    ),
+    Lab(
+        "entities",
+        "Entities",
+        "Every token gets a label, and labels become names: where they are, how sure the model is, and what is right.",
+        "tabs.entities",
+    ),
+    Lab(
         "system",
         "System",
         "The devices, the models in memory and who uses them, your runs, and the settings in force.",

@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from core.errors import LabError
 from core.labs.base import Request
 from core.labs.decoding.request import DecodingRequest
+from core.labs.entities.request import EntitiesRequest
 from core.labs.finetuning.request import FinetuningRequest
+from core.labs.sentiment.request import SentimentRequest
 from core.labs.strategies.request import StrategiesRequest
 from core.refusals import titles_of
 from core.runtime.run_log import RunLog, follow
@@ -28,6 +30,8 @@ REQUESTS: dict[str, type[Request]] = {
     "decoding": DecodingRequest,
     "finetuning": FinetuningRequest,
     "strategies": StrategiesRequest,
+    "sentiment": SentimentRequest,
+    "entities": EntitiesRequest,
 }
 """Each lab that has an endpoint, and what its request is."""
 POLL_SECONDS = 0.05

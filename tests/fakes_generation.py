@@ -160,7 +160,6 @@ def loaded(model: Any, tokenizer: Any = None, lane: Lane | None = None, context:
         context=context,
         tied_embeddings=False,
         has_chat_template=False,
-        parts=(),
         source="local",
         licence=None,
     )

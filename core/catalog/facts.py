@@ -3,6 +3,7 @@
 Promises
 - Facts come from config.json, safetensors headers and the model card, never from running or unpickling anything.
 - Parameters count each number once: tied matrices once, buffers not at all.
+- What only one page shows, the parts and their tree, is worked out when it is asked for.
 
 Raises ``BadModel`` with one sentence for folders that hold no usable model.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,14 +26,21 @@ from core.errors import BadModel
 
 Kind = Literal["causal", "seq2seq", "encoder"]
 Source = Literal["bundled", "hub", "local"]
+Head = Literal["classification", "tokens"]
 
 _UNTIED_BY_DEFAULT = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "phi", "phi3", "gpt_neox", "falcon_h1", "olmo")
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Families whose table of positions begins after the padding token's, so that two rows of it stand for no token."""
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model's shape and size. ``parameters`` counts tied ones once; ``weight_bytes`` is what the files store."""
+    """A model's shape and size. ``parameters`` counts tied ones once; ``weight_bytes`` is what the files store.
+
+    ``tensors`` are those that count.
+    """
 
     name: str
     title: str
@@ -51,10 +59,27 @@ class ModelFacts:
     context: int
     tied_embeddings: bool
     has_chat_template: bool
-    parts: tuple[tuple[str, int], ...]
     source: Source
     licence: str | None
-    tree: tuple[Part, ...] = ()
+    tensors: tuple[TensorInfo, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def head(self) -> Head | None:
+        """What its files have a head for: labels of whole texts, or of tokens."""
+        if self.architecture.endswith("ForSequenceClassification"):
+            return "classification"
+        return "tokens" if self.architecture.endswith("ForTokenClassification") else None
+
+    @property
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """Parameters per part of the model, parts without any left out."""
+        return part_counts(self.tensors)
+
+    @property
+    def tree(self) -> tuple[Part, ...]:
+        """The model from input to output."""
+        writes = self.architecture.endswith(("ForCausalLM", "LMHeadModel", "ConditionalGeneration"))
+        return tree(self.tensors, self.tied_embeddings and writes)
 
 
 def architecture_tree(facts: ModelFacts) -> list[dict[str, Any]]:
@@ -132,13 +157,13 @@ def _facts(
         head_dim=shape.number("head_dim", "d_kv", default=max(1, hidden // heads)),
         intermediate_size=shape.number("intermediate_size", "n_inner", "hidden_dim", "d_ff", default=4 * hidden),
         vocab_size=shape.number("vocab_size"),
-        context=shape.number("max_position_embeddings", "n_positions", "n_ctx", default=512),
+        context=shape.number("max_position_embeddings", "n_positions", "n_ctx", default=512)
+        - (2 if model_type in _OFFSET_POSITIONS else 0),
         tied_embeddings=tied,
         has_chat_template=has_chat_template,
-        parts=part_counts(own),
         source=source,
         licence=licence,
-        tree=tree(own, tied and architecture.endswith(("ForCausalLM", "LMHeadModel", "ConditionalGeneration"))),
+        tensors=own,
     )
 
 
@@ -195,7 +220,7 @@ def _card(folder: Path) -> dict[str, Any]:
     if not fenced.startswith("---\n") or "\n---" not in text:
         return {}
     try:
-        block = yaml.safe_load(fenced.removeprefix("---\n"))
+        block = yaml.load(fenced.removeprefix("---\n"), Loader=_YAML)  # noqa: S506 - the safe loader, in C where it is
     except yaml.YAMLError as error:
         _LOG.warning("The card of %s has a front matter that is no YAML: %s", folder.name, error)
         return {}

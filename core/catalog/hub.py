@@ -101,6 +101,11 @@ class Hub:
 
     def cached(self, name: str) -> Path | None:
         """The folder of ``name`` if all of it is on this machine; asks nobody."""
+        from huggingface_hub import constants
+
+        kept = Path(self._cache or constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+        if not kept.is_dir():  # a look that costs nothing, where the library's own would be imported first
+            return None
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:

@@ -1,7 +1,8 @@
 """Well-known models of the Hub: their configs, from which they are sized and placed with no download.
 
 A config here holds what sizes depend on, in transformers' own words. The files a visitor later downloads are read
-afresh; nothing else relies on this list being complete or current.
+afresh; nothing else relies on this list being complete or current. Models whose files on the Hub are only a pickle are
+not on it, well known as some are: they could not be loaded here.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ _BERT = {
     "model_type": "bert", "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12, "max_position_embeddings": 512, "type_vocab_size": 2,
 }  # fmt: skip
+_DISTILBERT = {
+    "model_type": "distilbert", "dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12,
+    "max_position_embeddings": 512,
+}  # fmt: skip
+_DISTILROBERTA = {
+    **_BERT, "model_type": "roberta", "architectures": ["RobertaForSequenceClassification"], "vocab_size": 50265,
+    "num_hidden_layers": 6, "max_position_embeddings": 514, "type_vocab_size": 1,
+}  # fmt: skip
+_DISTILBERT_SENTIMENT = {**_DISTILBERT, "architectures": ["DistilBertForSequenceClassification"]}
 _FLAN = {
     "model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "vocab_size": 32128, "d_kv": 64,
     "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "n_positions": 512, "is_encoder_decoder": True,
@@ -67,19 +77,28 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "HuggingFaceH4/zephyr-7b-beta": {**_MISTRAL, "vocab_size": 32000},
     "google/flan-t5-small": {**_FLAN, "d_model": 512, "d_ff": 1024, "num_layers": 8, "num_heads": 6},
     "google/flan-t5-base": {**_FLAN, "d_model": 768, "d_ff": 2048, "num_layers": 12, "num_heads": 12},
-    "distilbert-base-uncased": {
-        "model_type": "distilbert", "architectures": ["DistilBertForMaskedLM"], "vocab_size": 30522, "dim": 768,
-        "hidden_dim": 3072, "n_layers": 6, "n_heads": 12, "max_position_embeddings": 512,
-    },
+    "distilbert-base-uncased": {**_DISTILBERT, "architectures": ["DistilBertForMaskedLM"], "vocab_size": 30522},
     "bert-base-uncased": {**_BERT, "architectures": ["BertForMaskedLM"], "vocab_size": 30522},
     "dslim/bert-base-NER": {
         **_BERT, "architectures": ["BertForTokenClassification"], "vocab_size": 28996, "num_labels": 9,
     },
+    "dslim/distilbert-NER": {
+        **_DISTILBERT, "architectures": ["DistilBertForTokenClassification"], "vocab_size": 28996, "num_labels": 9,
+    },
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": {
+        **_DISTILBERT_SENTIMENT, "vocab_size": 30522, "num_labels": 2,
+    },
+    "lxyuan/distilbert-base-multilingual-cased-sentiments-student": {
+        **_DISTILBERT_SENTIMENT, "vocab_size": 119547, "num_labels": 3,
+    },
+    "cross-encoder/quora-distilroberta-base": {**_DISTILROBERTA, "num_labels": 1},
+    "cross-encoder/nli-distilroberta-base": {**_DISTILROBERTA, "num_labels": 3},
+    "cross-encoder/stsb-distilroberta-base": {**_DISTILROBERTA, "num_labels": 1},
 }  # fmt: skip
 
 _CHAT = ("Instruct", "zephyr")
 _LICENCES = {
-    "meta-llama": "llama3.2", "gpt2": "mit", "gpt2-large": "mit", "HuggingFaceH4": "mit", "dslim": "mit",
+    "meta-llama": "llama3.2", "gpt2": "mit", "gpt2-large": "mit", "HuggingFaceH4": "mit", "dslim/bert-base-NER": "mit",
 }  # fmt: skip
 
 
@@ -97,5 +116,5 @@ def known_facts(name: str) -> ModelFacts:
         name,
         CONFIGS[name],
         has_chat_template=any(word in name for word in _CHAT),
-        licence=_LICENCES.get(name.split("/")[0], "apache-2.0"),
+        licence=_LICENCES.get(name) or _LICENCES.get(name.split("/")[0], "apache-2.0"),
     )

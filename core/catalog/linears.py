@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from core.catalog.catalog import Located
+from core.catalog.facts import Head as Head
 from core.catalog.facts import ModelFacts
 from core.catalog.headers import TensorInfo, folder_tensors, read_json
 from core.catalog.known import CONFIGS
 from core.catalog.parts import part_of
 from core.catalog.shapes import tensors_of
-
-Head = Literal["classification", "tokens"]
 
 _TRANSPOSED = ("gpt2",)
 """Families that store a layer's weight as (inputs, outputs)."""
@@ -95,9 +93,9 @@ def head_parameters(facts: ModelFacts, head: Head | None, labels: int) -> int:
         return 0
     width = facts.hidden_size
     biases = 0 if head == "classification" and facts.kind == "causal" else labels
-    distil = facts.architecture.startswith("DistilBert")
+    own_layer = facts.architecture.startswith(("DistilBert", "Roberta"))  # their classifiers have two layers
     pooled = facts.architecture in ("BertModel", "BertForSequenceClassification", "BertForPreTraining")
-    lacks_layer = distil or (facts.architecture.startswith("Bert") and not pooled)
+    lacks_layer = own_layer or (facts.architecture.startswith("Bert") and not pooled)
     between = width * (width + 1) if head == "classification" and lacks_layer else 0
     return labels * width + biases + between
 

@@ -1,13 +1,14 @@
 """The tensors that a config implies, without the weights: what lets a model be sized before it is downloaded.
 
-Covered: Llama and its relatives (Mistral, Qwen2), GPT-2, BERT, DistilBERT and T5, with the heads that the known models
-carry. Each list equals what ``transformers`` builds from the same config (a test compares them on the meta device).
-Anything else raises ``BadModel``: such a model is sized from its own files.
+Covered: Llama and its relatives (Mistral, Qwen2), GPT-2, BERT, RoBERTa, DistilBERT and T5, with the heads that the
+known models carry. Each list equals what ``transformers`` builds from the same config (a test compares them on the meta
+device). Anything else raises ``BadModel``: such a model is sized from its own files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 from core.catalog.headers import TensorInfo
@@ -25,11 +26,7 @@ def tensors_of(config: Config) -> tuple[TensorInfo, ...]:
     if rule is None:
         raise BadModel(f"The shapes of {config['model_type']} models are not known before a download.")
     dtype, size = _STORED[str(config.get("dtype", "float32"))]
-    tensors = []
-    for name, shape in rule(config):
-        info = TensorInfo(name, shape, dtype, 0)
-        tensors.append(TensorInfo(name, shape, dtype, info.count * size))
-    return tuple(tensors)
+    return tuple(TensorInfo(name, shape, dtype, prod(shape) * size) for name, shape in rule(config))
 
 
 def _linear(name: str, outputs: int, inputs: int, bias: bool = True) -> Shapes:
@@ -85,16 +82,17 @@ def _gpt2(c: Config) -> Shapes:
 
 
 def _bert(c: Config) -> Shapes:
-    width, inner = c["hidden_size"], c["intermediate_size"]
+    """BERT and RoBERTa: one body under two names, with heads that differ."""
+    width, inner, stem = c["hidden_size"], c["intermediate_size"], str(c["model_type"])
     for name, rows in (
         ("word", c["vocab_size"]),
         ("position", c["max_position_embeddings"]),
         ("token_type", c["type_vocab_size"]),
     ):
-        yield f"bert.embeddings.{name}_embeddings.weight", (rows, width)
-    yield from _norm("bert.embeddings.LayerNorm", width)
+        yield f"{stem}.embeddings.{name}_embeddings.weight", (rows, width)
+    yield from _norm(f"{stem}.embeddings.LayerNorm", width)
     for n in range(c["num_hidden_layers"]):
-        layer = f"bert.encoder.layer.{n}"
+        layer = f"{stem}.encoder.layer.{n}"
         for name in ("query", "key", "value"):
             yield from _linear(f"{layer}.attention.self.{name}", width, width)
         yield from _linear(f"{layer}.attention.output.dense", width, width)
@@ -102,11 +100,17 @@ def _bert(c: Config) -> Shapes:
         yield from _linear(f"{layer}.intermediate.dense", inner, width)
         yield from _linear(f"{layer}.output.dense", width, inner)
         yield from _norm(f"{layer}.output.LayerNorm", width)
-    if c["architectures"] == ["BertForMaskedLM"]:
+    architecture = c["architectures"][0]
+    if architecture == "BertForMaskedLM":
         yield from _linear("cls.predictions.transform.dense", width, width)
         yield from _norm("cls.predictions.transform.LayerNorm", width)
         yield "cls.predictions.bias", (c["vocab_size"],)
-    elif c["architectures"] == ["BertForTokenClassification"]:
+    elif architecture == "RobertaForSequenceClassification":
+        yield from _linear("classifier.dense", width, width)
+        yield from _linear("classifier.out_proj", c["num_labels"], width)
+    elif architecture.endswith(("ForTokenClassification", "ForSequenceClassification")):
+        if architecture == "BertForSequenceClassification":
+            yield from _linear("bert.pooler.dense", width, width)
         yield from _linear("classifier", c["num_labels"], width)
 
 
@@ -123,9 +127,14 @@ def _distilbert(c: Config) -> Shapes:
         yield from _linear(f"{layer}.ffn.lin1", inner, width)
         yield from _linear(f"{layer}.ffn.lin2", width, inner)
         yield from _norm(f"{layer}.output_layer_norm", width)
-    yield from _linear("vocab_transform", width, width)
-    yield from _norm("vocab_layer_norm", width)
-    yield "vocab_projector.bias", (c["vocab_size"],)
+    if c["architectures"] == ["DistilBertForMaskedLM"]:
+        yield from _linear("vocab_transform", width, width)
+        yield from _norm("vocab_layer_norm", width)
+        yield "vocab_projector.bias", (c["vocab_size"],)
+        return
+    if c["architectures"] == ["DistilBertForSequenceClassification"]:
+        yield from _linear("pre_classifier", width, width)
+    yield from _linear("classifier", c["num_labels"], width)
 
 
 def _t5(c: Config) -> Shapes:
@@ -162,6 +171,7 @@ _RULES: dict[str, Callable[[Config], Shapes]] = {
     "qwen2": _llama,
     "gpt2": _gpt2,
     "bert": _bert,
+    "roberta": _bert,
     "distilbert": _distilbert,
     "t5": _t5,
 }

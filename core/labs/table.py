@@ -27,6 +27,8 @@ LABS: dict[str, LabEntry] = {
     "finetuning": LabEntry("core.labs.finetuning.run", "job"),
     "finetuning_export": LabEntry("core.labs.finetuning.export"),
     "strategies": LabEntry("core.labs.strategies.run"),
+    "sentiment": LabEntry("core.labs.sentiment.run"),
+    "entities": LabEntry("core.labs.entities.run"),
 }
 
 

@@ -5,7 +5,9 @@ any number of others. Promises: nothing that is attached or done to the attached
 what an adapter replaces (trained biases, a head) is its own. Weights come from safetensors only.
 
 A low-rank adapter's model is the base's own class with adapted layers inside, so that its rows share forward passes. A
-trained prompt's model reads its virtual tokens before the first real one and shows logits of real tokens only.
+trained prompt's model reads its virtual tokens before the first real one and shows logits of real tokens only. What
+labels is a classifier of the base's family around the base without a head (``heads``), so that one base serves heads
+with any labels.
 
 Does not merge (``core.training.merging``) and does not decide what stays in memory (``pool``).
 """
@@ -18,8 +20,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.catalog.facts import ModelFacts
-from core.catalog.headers import read_header
+from core.catalog.headers import folder_tensors, read_header
+from core.catalog.parts import part_of
 from core.errors import BadModel
+from core.runtime.heads import load_head, shared_tensors, unwrapped, with_head
 from core.runtime.loading import LoadedModel, ModelSpec
 from core.runtime.placement import Placement
 from core.runtime.translate import is_out_of_memory
@@ -41,14 +45,16 @@ def attach(base: LoadedModel, tuned: Tuned, placement: Placement, spec: ModelSpe
 
     Raises ``BadModel`` when the two do not belong together.
     """
-    model = attached_model(base.model, tuned)
+    model, tokenizer = attached_model(base.model, tuned, base.fresh), _tokenizer(base, tuned)
+    if tuned.head is not None and model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # by it a language model finds each text's last token
     shared = {tensor.data_ptr() for tensor in (*base.model.parameters(), *base.model.buffers())}
     return LoadedModel(
-        spec=replace(spec, adapter=tuned.name, head=tuned.head),
+        spec=replace(spec, adapter=tuned.name, head=tuned.head, labels=tuned.card.labels),
         facts=attached_facts(base.facts, tuned),
         placement=placement,
         model=model,
-        tokenizer=_tokenizer(base, tuned),
+        tokenizer=tokenizer,
         lane=base.lane,
         device=base.device,
         bytes=_own_bytes(model, shared),
@@ -62,8 +68,10 @@ def attached_facts(base: ModelFacts, tuned: Tuned) -> ModelFacts:
 
 
 def adapter_bytes(tuned: Tuned) -> int:
-    """What an adapter takes in memory, in bytes: what its file stores, as float32 at most."""
-    return sum(4 * tensor.count for tensor in _stored(tuned))
+    """What an adapter or a probe's head takes in memory, in bytes: what its file stores, as float32 at most."""
+    if tuned.attaches:
+        return sum(4 * tensor.count for tensor in _stored(tuned))
+    return sum(4 * tensor.count for tensor in folder_tensors(tuned.folder) if part_of(tensor.name) == "head")
 
 
 def virtual_tokens(tuned: Tuned) -> int:
@@ -71,19 +79,35 @@ def virtual_tokens(tuned: Tuned) -> int:
     return next((tensor.shape[0] for tensor in _stored(tuned) if tensor.name == _PROMPT), 0)
 
 
-def attached_model(base: Any, tuned: Tuned) -> Any:
-    """The model by itself: modules of its own around the base's tensors. Raises as ``attach`` does."""
-    twin = structural_copy(base, _replaced([tensor.name for tensor in _stored(tuned)]))
-    if tuned.kind == "prompt" and tuned.head is None:
-        return with_prompt(twin, _prompt_of(tuned)).eval().requires_grad_(False)
+def attached_model(base: Any, tuned: Tuned, fresh: Collection[str] = ()) -> Any:
+    """The model by itself: modules of its own around the base's tensors. Raises as ``attach`` does.
+
+    ``fresh`` are the base's modules that its files do not have: a classifier has its own.
+    """
+    return _attached(base, tuned, fresh).eval().requires_grad_(False)
+
+
+def _attached(base: Any, tuned: Tuned, fresh: Collection[str]) -> Any:
+    if tuned.head is not None and not tuned.attaches:
+        return load_head(with_head(base, tuned, fresh=fresh), tuned, fresh)
+    replaced = _replaced([tensor.name for tensor in _stored(tuned)])
+    if tuned.head is not None:
+        twin = with_head(base, tuned, replaced, fresh)
+    else:
+        twin = structural_copy(base, replaced)
+        if tuned.kind == "prompt":
+            return with_prompt(twin, _prompt_of(tuned))
     wrapped = _wrapped(twin, tuned)
-    return (wrapped if tuned.kind == "prompt" else wrapped.get_base_model()).eval().requires_grad_(False)
+    return wrapped if tuned.kind == "prompt" else unwrapped(wrapped.get_base_model())
 
 
-def merged_model(base: Any, tuned: Tuned) -> Any:
-    """A plain model of the base's class with the adapter worked into weights of its own: twice the base's memory."""
-    wrapped = _wrapped(copy.deepcopy(base), tuned)
-    return wrapped.merge_and_unload(safe_merge=True).eval().requires_grad_(False)
+def merged_model(base: Any, tuned: Tuned, fresh: Collection[str] = ()) -> Any:
+    """A plain model of the base's class with the adapter worked into weights of its own: twice the base's memory.
+
+    A classifier is one of the base's family, whatever head ``base`` has or has not; ``fresh`` as above.
+    """
+    own = copy.deepcopy(base) if tuned.head is None else with_head(base, tuned, fresh=fresh, share=False)
+    return _wrapped(own, tuned).merge_and_unload(safe_merge=True).eval().requires_grad_(False)
 
 
 def _wrapped(twin: Any, tuned: Tuned) -> Any:
@@ -103,11 +127,7 @@ def _wrapped(twin: Any, tuned: Tuned) -> Any:
 
 def structural_copy(model: Any, own: Collection[str] = ()) -> Any:
     """New modules around the same parameters and buffers; only those named in ``own`` are copied."""
-    memo: dict[int, Any] = {}
-    for name, tensor in (*model.named_parameters(remove_duplicate=False), *model.named_buffers()):
-        if name not in own:
-            memo[id(tensor)] = tensor
-    return copy.deepcopy(model, memo)
+    return copy.deepcopy(model, shared_tensors(model, own))
 
 
 def with_prompt(model: Any, prompt: torch.Tensor) -> Any:
@@ -139,12 +159,19 @@ def _prompt_of(tuned: Tuned) -> torch.Tensor:
 
 
 def _tokenizer(base: LoadedModel, tuned: Tuned) -> Any:
-    """The tokenizer that the model was trained with, where it was saved; else the base's."""
+    """The tokenizer that the model was trained with, where it was saved; else the base's.
+
+    It pads as the base's does, a classifier's where the training did.
+    """
     from transformers import AutoTokenizer
 
+    side = base.tokenizer.padding_side if tuned.head is None else tuned.card.padding or "right"
     if not (tuned.folder / "tokenizer_config.json").is_file():
-        return base.tokenizer
-    side = base.tokenizer.padding_side
+        if side == base.tokenizer.padding_side:
+            return base.tokenizer
+        own = copy.deepcopy(base.tokenizer)
+        own.padding_side = side
+        return own
     tokenizer = AutoTokenizer.from_pretrained(
         tuned.folder, local_files_only=True, trust_remote_code=False, padding_side=side
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
 _AUTO_CLASSES = {"causal": "AutoModelForCausalLM", "seq2seq": "AutoModelForSeq2SeqLM", "encoder": "AutoModel"}
-_HEAD_CLASSES = {
+HEAD_CLASSES = {
     "classification": "AutoModelForSequenceClassification", "tokens": "AutoModelForTokenClassification",
 }  # fmt: skip
 _MAY_BE_NEW = ("pooler.", "encoder.pooler.")
@@ -135,7 +135,7 @@ def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # a server's log is no place for bars
-    name = _AUTO_CLASSES[located.facts.kind] if spec.head is None else _HEAD_CLASSES[spec.head]
+    name = _AUTO_CLASSES[located.facts.kind] if spec.head is None else HEAD_CLASSES[spec.head]
     options = {**_head_options(spec), **_quantization_options(placement, spec)}
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(spec.seed)
@@ -150,7 +150,7 @@ def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any
             **options,
         )
     mismatched = [key if isinstance(key, str) else key[0] for key in info.get("mismatched_keys", ())]
-    _check_complete(located, sorted(info["missing_keys"]), sorted(mismatched), new_head=bool(spec.labels))
+    _check_complete(located, sorted(info["missing_keys"]), sorted(mismatched), spec)
     if spec.quantization is None:
         model.to(torch.device(placement.device))  # 4-bit weights are made where they belong, and must not be moved
     else:
@@ -185,10 +185,15 @@ def _quantization_options(placement: Placement, spec: ModelSpec) -> dict[str, An
     }
 
 
-def _check_complete(located: Located, missing: Sequence[str], mismatched: Sequence[str], *, new_head: bool) -> None:
+def _check_complete(located: Located, missing: Sequence[str], mismatched: Sequence[str], spec: ModelSpec) -> None:
     may_be_new = _MAY_BE_NEW if located.facts.kind == "encoder" else ()
     absent = [key for key in missing if not key.startswith(may_be_new)]
-    wrong = [key for key in (*absent, *mismatched) if not (new_head and part_of(key) == "head")]
+    wrong = [key for key in (*absent, *mismatched) if not (spec.labels and part_of(key) == "head")]
+    if wrong and spec.head is not None and all(part_of(key) == "head" for key in wrong):
+        raise BadModel(
+            f"{located.name} has no head for labels: its files lack {wrong[0]}.",
+            "Choose a model that has one, or fine-tune this one first.",
+        )
     if wrong:
         raise BadModel(
             f"{located.name} lacks {len(wrong)} of the weights that its config asks for (first {wrong[0]}).",

@@ -9,8 +9,9 @@ Promises
 - An out-of-memory, while loading or in a lease's body, is one ``OutOfMemory``; idle models are let go for it, and the
   pool works on.
 - Somebody who may not read a model on the Hub does not get it from here either, even when another visitor's token
-  has loaded it; a fine-tuned model (``tuned:<run>``) is lent to its owner only.
-- Whatever was trained beside a base is attached to the one in memory, which stays as long as they do.
+  has loaded it; a fine-tuned model (``tuned:<run>``) is lent to its owner only, a bundled head to everybody.
+- Whatever was trained beside a base is attached to the one in memory, which stays as long as they do: one without a
+  head, however many heads are in use.
 - A model that is lent to be trained is lent once, and is gone when it comes back.
 
 A lease that waits for somebody else's load can be cancelled; a load in progress cannot.
@@ -30,12 +31,13 @@ from core.catalog.known import is_known
 from core.catalog.sizes import bytes_text
 from core.errors import BadInput, Busy, DoesNotFit, LabError, OutOfMemory, Stopped
 from core.runtime.attaching import adapter_bytes, attach
+from core.runtime.bundled_heads import bundled_head
 from core.runtime.devices import Device, detect_devices, give_back
 from core.runtime.lanes import Lanes
 from core.runtime.ledger import Ledger
 from core.runtime.loading import LoadedModel, ModelSpec, load
 from core.runtime.placement import Placement, Policy, place, room_on
-from core.runtime.pool_entries import Entry, Loader, PoolEntry, base_spec, idle_entries, without
+from core.runtime.pool_entries import Entry, Loader, PoolEntry, alike, base_spec, idle_entries, own_spec, without
 from core.runtime.translate import is_out_of_memory, translate, translating
 from core.runtime.tuned import Tuned, TunedModels, is_tuned
 from core.settings import Settings
@@ -85,7 +87,7 @@ class Pool:
 
         Raises ``LabError`` if it cannot be had, ``Stopped`` when ``cancelled``.
         """
-        tuned = self._allowed(spec, token, owner)
+        spec, tuned = self._allowed(spec, token, owner)
         entry, loaded = self._borrow(spec, tuned, token, cancelled)
         try:
             yield loaded
@@ -103,8 +105,8 @@ class Pool:
 
         What is attached to a base goes where the base goes.
         """
-        tuned = self._allowed(spec, token, owner)
-        if tuned is not None and tuned.attaches:
+        spec, tuned = self._allowed(spec, token, owner)
+        if tuned is not None and tuned.shares:
             spec, tuned = base_spec(spec, tuned), None
         with self._changed:
             facts = tuned.located().facts if tuned is not None else self._catalog.facts(spec.base)
@@ -114,16 +116,19 @@ class Pool:
         """What to lease for the base that ``tuned`` is attached to: the very one in memory."""
         return base_spec(ModelSpec(tuned.name), tuned)
 
-    def _allowed(self, spec: ModelSpec, token: str | None, owner: str) -> Tuned | None:
-        """The fine-tuned model that ``spec`` names, if it is one. Raises for whoever may not have the model."""
+    def named(self, name: str, owner: str = "") -> Tuned | None:
+        """The owner's fine-tuned model or the bundled head of this name; None for a name of the catalog's."""
+        return self.tuned.open(name, owner) if is_tuned(name) else bundled_head(self.settings, name)
+
+    def _allowed(self, spec: ModelSpec, token: str | None, owner: str) -> tuple[ModelSpec, Tuned | None]:
+        """What is kept for ``spec``, and the fine-tuned model it names, if any. Raises for whoever may not have it."""
         if spec.adapter is not None:
             raise BadInput("Such adapters are not attached.", "Choose the fine-tuned model by its name.")
-        tuned = self.tuned.open(spec.base, owner) if is_tuned(spec.base) else None
-        if tuned is not None and spec.purpose == "train":
-            raise BadInput(f"{tuned.title} is fine-tuned already.", "Train its base, or resume its run.")
-        if tuned is None or tuned.attaches:
+        tuned = self.named(spec.base, owner)
+        spec = own_spec(spec, tuned)
+        if tuned is None or tuned.shares:
             self._catalog.authorize(spec.base if tuned is None else tuned.base, token)
-        return tuned
+        return spec, tuned
 
     def snapshot(self) -> tuple[PoolEntry, ...]:
         """What is in memory and who borrows it, most recently used first."""
@@ -149,7 +154,7 @@ class Pool:
         if cancelled():
             raise Stopped("Stopped.")
         with self._changed:
-            entry = self._entries.get(spec)
+            entry = self._entries.get(spec) or self._alike(spec)
             first = entry is None
             if entry is None:
                 entry = self._entries[spec] = Entry(spec, spec.base, tuned, used=self._clock())
@@ -164,6 +169,17 @@ class Pool:
             self._return(entry)
             raise
         return entry, loaded
+
+    def _alike(self, spec: ModelSpec) -> Entry | None:
+        """The same model in memory under other wishes, where they come to the same device and dtype."""
+
+        def placed(facts: ModelFacts) -> Placement:
+            return self._placed_without(list(self._entries.values()), facts, spec, None)
+
+        try:
+            return alike(self._entries.values(), spec, placed)
+        except DoesNotFit:
+            return None
 
     def _wait(self, entry: Entry, cancelled: Callable[[], bool]) -> LoadedModel:
         with self._changed:
@@ -186,8 +202,8 @@ class Pool:
 
     def _load(self, entry: Entry, token: str | None) -> LoadedModel:
         try:
-            attaches = entry.tuned is not None and entry.tuned.attaches
-            loaded = self._load_beside(entry, token) if attaches else self._load_whole(entry, token)
+            shares = entry.tuned is not None and entry.tuned.shares
+            loaded = self._load_beside(entry, token) if shares else self._load_whole(entry, token)
         except BaseException as error:
             self._failed(entry, translate(error))
             with translating():

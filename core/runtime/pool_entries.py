@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from core.catalog.catalog import Located
-from core.errors import LabError
+from core.catalog.facts import ModelFacts
+from core.errors import BadInput, LabError
 from core.runtime.devices import Device
 from core.runtime.lanes import Lane
 from core.runtime.loading import LoadedModel, ModelSpec
@@ -16,6 +17,7 @@ from core.runtime.placement import Placement
 from core.runtime.tuned import Tuned
 
 State = Literal["loading", "ready"]
+_DOES = {None: "writes text", "classification": "labels whole texts", "tokens": "labels words"}
 
 
 class Loader(Protocol):
@@ -87,7 +89,32 @@ def without(device: Device, gone: Sequence[Entry]) -> Device:
     return replace(device, free_bytes=device.free_bytes + freed)
 
 
+def own_spec(spec: ModelSpec, tuned: Tuned | None) -> ModelSpec:
+    """``spec`` as the pool keeps it: a fine-tuned model's head is its own, however it is asked for.
+
+    Raises ``BadInput`` when another head is asked for, or it is to be trained.
+    """
+    if tuned is None:
+        return spec
+    if spec.purpose == "train":
+        todo = "Train its base, or resume its run." if tuned.run else f"Train its base, {tuned.base}."
+        raise BadInput(f"{tuned.title} is fine-tuned already.", todo)
+    if spec.head not in (None, tuned.head):
+        raise BadInput(f"{tuned.title} {_DOES[tuned.head]}.", f"Choose a model that {_DOES[spec.head]}.")
+    return replace(spec, head=None, labels=(), seed=0)
+
+
 def base_spec(spec: ModelSpec, tuned: Tuned) -> ModelSpec:
-    """The base in full precision, whatever it was trained beside; with a head of the model's labels if it labels."""
-    labels = tuned.card.labels if tuned.head is not None else ()
-    return replace(spec, base=tuned.base, head=tuned.head, labels=labels, seed=tuned.card.seed if labels else 0)
+    """The base without a head, in full precision, whatever it was trained beside: one for all that attach to it."""
+    return replace(spec, base=tuned.base, head=None, labels=(), seed=0)
+
+
+def alike(entries: Iterable[Entry], spec: ModelSpec, placed: Callable[[ModelFacts], Placement]) -> Entry | None:
+    """A loaded entry that differs from ``spec`` only in what was wished for, and lies where ``spec`` would go."""
+    for entry in entries:
+        same = replace(entry.spec, device=spec.device, dtype=spec.dtype) == spec
+        if same and spec.purpose == "infer" and entry.loaded is not None and entry.placement is not None:
+            wished = placed(entry.loaded.facts)
+            if (wished.device, wished.dtype) == (entry.placement.device, entry.placement.dtype):
+                return entry
+    return None

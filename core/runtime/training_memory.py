@@ -10,7 +10,7 @@ TRL 1.16, sdpa, float32), per token and layer, h the hidden size, i the inner on
 The peak is where the backward pass begins (activations, tiles, the output matrix's gradient) or where it ends (all
 gradients, and the input embedding's own before it is added); ``activations`` is what that takes beyond the gradients.
 On a CPU they also hold what glibc's heap cannot fill again between tensors below 32 MiB (larger ones are mapped and
-given back whole): 0.6 of those, as ``python -m bench memory_plan`` measures it. Graphics cards' allocators are left out.
+given back whole): 0.6 of those, as ``python -m bench memory_plan`` measures it. Other allocators are left out.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ written last, so that a model that can be seen is whole. Promises: a stranger's 
 that doesn't exist; what a folder says of itself is checked before it is used; nothing here is loaded, and no torch is
 imported.
 
-Loading is in ``attaching`` (what trains beside a base) and ``pool``.
+Loading is in ``attaching`` (what trains beside a base) and ``pool``. Heads that are everybody's: ``bundled_heads``.
 """
 
 from __future__ import annotations
@@ -52,11 +52,15 @@ class TunedCard(BaseModel):
     dtype: str = "float32"
     quantization: Literal["nf4"] | None = None
     seed: int = 0
+    padding: Literal["left", "right"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A fine-tuned model on disk. ``folder`` holds its safetensors and tokenizer; ``created`` is in unix seconds."""
+    """A fine-tuned model on disk. ``folder`` holds its safetensors and tokenizer; ``created`` is in unix seconds.
+
+    ``run`` is empty for what is bundled.
+    """
 
     name: str
     run: str
@@ -83,8 +87,13 @@ class Tuned:
 
     @property
     def attaches(self) -> bool:
-        """Whether it is something beside a base, rather than a model of its own."""
+        """Whether its files are something beside a base, rather than a model of its own."""
         return (self.folder / ADAPTER_CONFIG).is_file()
+
+    @property
+    def shares(self) -> bool:
+        """Whether it computes with its base's numbers: what attaches, and a probe, which was saved with its base."""
+        return self.attaches or (self.kind == "head" and self.head is not None)
 
     def located(self) -> Located:
         """A whole model's files, for the loader."""

@@ -51,6 +51,11 @@ class Uploads:
         self._now = now
         self._lock = threading.Lock()
 
+    @property
+    def settings(self) -> Settings:
+        """Whose limits hold here."""
+        return self._settings
+
     def add(self, path: Path, owner: str) -> str:
         """Keep a copy of the file for ``owner``; its name here. Raises ``BadInput`` for an empty or too large one.
 

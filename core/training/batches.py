@@ -1,7 +1,8 @@
 """Labelled rows as batches, and the scores of what was predicted for them.
 
 Promises: rows are padded to the longest of their batch; padding has the attention mask 0 and the label -100, which
-neither loss nor score counts. F1 is the macro average over the labels; for words' tags the tag "O" is left out of it.
+neither loss nor score counts. F1 of IOB2 tags is that of whole entities (strict, micro, as ``core.measure.entities``
+has it); of other labels it is the macro average, for words' tags without "O".
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from core.measure.entities import OUTSIDE, is_iob2, strict_f1
+from core.measure.words import IGNORED as IGNORED
 from core.training.parameters import Task
-
-IGNORED = -100
-OUTSIDE = "O"
 
 
 class PadBatch:
@@ -47,30 +47,43 @@ def chosen_labels(logits: Any, labels: Any) -> Any:
 
 
 class Scores:
-    """Accuracy and macro F1 of one evaluation; ``predicted`` and ``actual`` count rows or words by label."""
+    """Accuracy and F1 of one evaluation; ``predicted`` and ``actual`` count rows or words by label."""
 
     def __init__(self, task: Task, labels: Sequence[str]) -> None:
         self._task = task
         self._labels = list(labels)
+        self._entities = task is Task.TOKENS and is_iob2(labels)
         self.predicted: dict[str, int] = {}
         self.actual: dict[str, int] = {}
 
     def __call__(self, outcome: Any) -> dict[str, float]:
-        from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # ships no types
-
         predicted, actual = np.asarray(outcome.predictions), np.asarray(outcome.label_ids)
         if predicted.shape != actual.shape:  # virtual tokens come first
             predicted = predicted[..., -actual.shape[-1] :]
         counted = actual != IGNORED
-        predicted, actual = predicted[counted], actual[counted]
-        self.predicted, self.actual = self._counts(predicted), self._counts(actual)
-        if not len(actual):
+        given, wanted = predicted[counted], actual[counted]
+        self.predicted, self.actual = self._counts(given), self._counts(wanted)
+        if not len(wanted):
             return {}
+        f1 = self._entity_f1(predicted, actual) if self._entities else self._macro_f1(given, wanted)
+        return {"accuracy": float((given == wanted).mean()), "f1": f1}
+
+    def _entity_f1(self, predicted: Any, actual: Any) -> float:
+        """F1 of whole entities; a word is its labelled token."""
+        kept = [row != IGNORED for row in actual]
+        given, wanted = (
+            [[self._labels[n] for n in row[mask]] for row, mask in zip(rows, kept, strict=True)]
+            for rows in (predicted, actual)
+        )
+        return strict_f1(wanted, given)
+
+    def _macro_f1(self, predicted: Any, actual: Any) -> float:
+        from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # ships no types
+
         outside = self._task is Task.TOKENS and OUTSIDE in self._labels
         scored = [n for n, label in enumerate(self._labels) if not (outside and label == OUTSIDE)]
         present = [n for n in scored if n in actual or n in predicted]
-        f1 = f1_score(actual, predicted, labels=present, average="macro", zero_division=0) if present else 0.0
-        return {"accuracy": float((predicted == actual).mean()), "f1": float(f1)}
+        return float(f1_score(actual, predicted, labels=present, average="macro", zero_division=0)) if present else 0.0
 
     def _counts(self, numbers: Any) -> dict[str, int]:
         found = np.bincount(numbers, minlength=len(self._labels)) if len(numbers) else np.zeros(len(self._labels))

@@ -32,20 +32,13 @@ EXCHANGES = (
     ("question", ("answer", "response", "output")),
     ("input", ("output", "response", "target")),
 )
-PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text", "text_pair"))
+PAIRS = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
+    ("sentence_a", "sentence_b"), ("text1", "text2"), ("text", "text_pair"),
+)  # fmt: skip
 LABELS = (
-    "label",
-    "labels",
-    "sentiment",
-    "emotion",
-    "category",
-    "class",
-    "intent",
-    "topic",
-    "target",
-    "stars",
-    "rating",
-)
+    "label", "labels", "sentiment", "emotion", "category", "class", "intent", "topic", "target", "stars", "rating",
+)  # fmt: skip
 WORDS = ("tokens", "words")
 TAGS = ("ner_tags", "tags", "labels", "pos_tags", "upos", "chunk_tags")
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant"}
@@ -53,10 +46,11 @@ ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assi
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that the visitor chose; an empty one is found by its usual names."""
+    """The columns that the visitor chose; an empty one is found by its usual names. ``pair`` holds second texts."""
 
     text: str = ""
     target: str = ""
+    pair: str = ""
 
 
 @dataclass(slots=True)
@@ -87,6 +81,10 @@ class Plan:
 
     def rows(self, rows: Iterable[Row], dropped: Dropped) -> list[Row]:
         """Canonical rows; raises ``BadInput`` with the number of a row that cannot be understood."""
+        return [row for _, row in self.placed(rows, dropped)]
+
+    def placed(self, rows: Iterable[Row], dropped: Dropped) -> list[tuple[int, Row]]:
+        """The same, each with its place among ``rows``."""
         make = {
             "text": self._text,
             "completion": self._completion,
@@ -94,15 +92,16 @@ class Plan:
             "labels": self._labels,
             "tags": self._tags,
         }[self.form]
-        made = (make(row, number, dropped) for number, row in enumerate(rows, start=1))
-        return [row for row in made if row is not None]
+        made = ((place, make(row, place + 1, dropped)) for place, row in enumerate(rows))
+        return [(place, row) for place, row in made if row is not None]
 
     def _text(self, row: Row, number: int, dropped: Dropped) -> Row | None:
         text = as_text(row.get(self.text), self.text, number)
-        if not text:
+        pair = as_text(row.get(self.pair), self.pair, number) if self.pair else ""
+        if not text or (self.pair and not pair):
             dropped.add("without a text")
             return None
-        return {"text": text}
+        return {"text": text, "text_pair": pair} if self.pair else {"text": text}
 
     def _completion(self, row: Row, number: int, dropped: Dropped) -> Row | None:
         prompt = as_text(row.get(self.text), self.text, number)
@@ -158,11 +157,7 @@ class Plan:
 
 def plan_columns(names: Sequence[str], first: Row, columns: Columns, task: Task) -> Plan:
     """Which columns a task takes from a dataset with ``names``, whose first row is ``first``."""
-    for chosen in (columns.text, columns.target):
-        if chosen and chosen not in names:
-            raise BadInput(f"There is no column “{chosen[:60]}”. {_listed(names)}", "Choose one of them.")
-    if columns.text and columns.text == columns.target:
-        raise BadInput("Text and target are the same column.", f"Choose two. {_listed(names)}")
+    _check_chosen(names, columns)
     if task is Task.CLASSIFICATION:
         return _plan_labels(names, columns)
     if task is Task.TOKENS:
@@ -170,6 +165,36 @@ def plan_columns(names: Sequence[str], first: Row, columns: Columns, task: Task)
         target = columns.target or _usual([name for name in names if name != text], TAGS)
         return Plan("tags", *_both(names, text, target, "words", "tags"))
     return _plan_language(names, first, columns)
+
+
+def plan_texts(names: Sequence[str], columns: Columns) -> Plan:
+    """Which column holds texts that are only read, without labels, and which the second texts of pairs, if any.
+
+    ``columns.target`` is not looked for: it is a column that holds no text.
+    """
+    _check_chosen(names, columns)
+    names = [name for name in names if name != columns.target]
+    if not columns.text:
+        for one, other in PAIRS:
+            text, pair = _usual(names, (one,)), columns.pair or _usual(names, (other,))
+            if text and pair and text != pair:
+                return Plan("text", text, pair=pair)
+    rest = [name for name in names if name != columns.pair]
+    text = columns.text or _usual(rest, TEXTS) or _usual(rest, tuple(prompt for prompt, _ in EXCHANGES))
+    text = text or (rest[0] if len(rest) == 1 else "")
+    if not text:
+        raise BadInput(f"No column of texts was recognised. {_listed(names)}", "Choose the text column.")
+    return Plan("text", text, pair=columns.pair)
+
+
+def _check_chosen(names: Sequence[str], columns: Columns) -> None:
+    for chosen in (columns.text, columns.target, columns.pair):
+        if chosen and chosen not in names:
+            raise BadInput(f"There is no column “{chosen[:60]}”. {_listed(names)}", "Choose one of them.")
+    if columns.text and columns.text == columns.target:
+        raise BadInput("Text and target are the same column.", f"Choose two. {_listed(names)}")
+    if columns.pair and columns.pair in (columns.text, columns.target):
+        raise BadInput("The second texts are in a column that is chosen already.", f"Choose another. {_listed(names)}")
 
 
 def _plan_language(names: Sequence[str], first: Row, columns: Columns) -> Plan:
@@ -199,12 +224,12 @@ def _plan_labels(names: Sequence[str], columns: Columns) -> Plan:
     target = columns.target or _usual([name for name in names if name != columns.text], LABELS)
     if not columns.text:
         for one, other in PAIRS:
-            text, pair = _usual(names, (one,)), _usual(names, (other,))
-            if text and pair and target:
+            text, pair = _usual(names, (one,)), columns.pair or _usual(names, (other,))
+            if text and pair and target and text != pair:
                 return Plan("labels", text, target, pair=pair)
-    rest = [name for name in names if name != target]
+    rest = [name for name in names if name not in (target, columns.pair)]
     text = columns.text or _usual(rest, TEXTS) or _usual(rest, tuple(prompt for prompt, _ in EXCHANGES))
-    return Plan("labels", *_both(names, text, target, "texts", "labels"))
+    return Plan("labels", *_both(names, text, target, "texts", "labels"), pair=columns.pair)
 
 
 def _both(names: Sequence[str], text: str, target: str, of_text: str, of_target: str) -> tuple[str, str]:

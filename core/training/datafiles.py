@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 
 from core.errors import BadInput
 from core.training.columns import Row
+from core.training.conll import looks_like_conll as looks_like_conll
+from core.training.conll import read_conll as read_conll
 
 MAX_ROWS = 200_000
 MAX_CELL = 2**17
@@ -35,7 +37,7 @@ _KNOWN_BINARIES = (
     (b"SQLite format", "a SQLite database", "Export the table as CSV."),
 )
 _PARQUET = b"PAR1"
-_CONTROL = {chr(code) for code in range(32)} - set("\t\n\r\f\v\x1b")
+_CONTROL = {chr(code) for code in range(1, 32)} - set("\t\n\r\f\v\x1b")
 
 
 @dataclass(slots=True)
@@ -77,13 +79,12 @@ def read_table(path: Path, title: str = "", *, tagged_words: bool = False) -> Ta
     text, notes = decode(path.read_bytes())
     if not text.strip():
         raise BadInput("The file holds nothing but blank lines.", "Choose a file with rows in it.")
-    table = Table(_read_text(text, suffix, tagged_words), notes=notes)
-    return _checked(table)
+    return _checked(Table(_read_text(text, suffix, tagged_words, notes), notes=notes))
 
 
-def _read_text(text: str, suffix: str, tagged_words: bool) -> list[Row]:
+def _read_text(text: str, suffix: str, tagged_words: bool, notes: list[str]) -> list[Row]:
     if suffix in CONLL_SUFFIXES or (tagged_words and suffix in (*TEXT_SUFFIXES, ".tsv") and looks_like_conll(text)):
-        return list(read_conll(text))
+        return list(read_conll(text, notes))
     if suffix in TEXT_SUFFIXES:
         return [{"text": part} for block in text.split("\n\n") if (part := block.strip())]
     if suffix not in (".csv", ".tsv") and text.lstrip()[0] in "[{":
@@ -111,13 +112,13 @@ def decode(data: bytes) -> tuple[str, list[str]]:
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
             try:
-                return _plain(data.decode(encoding)), []
+                return _plain(data.decode(encoding))
             except UnicodeDecodeError:
                 if encoding == "utf-16":
                     _refuse_binary()
                 data = data[3:]
     try:
-        return _plain(data.decode("utf-8")), []
+        return _plain(data.decode("utf-8"))
     except UnicodeDecodeError:
         pass
     lines, foreign = [], []
@@ -132,15 +133,23 @@ def decode(data: bytes) -> tuple[str, list[str]]:
                 _refuse_binary()
     count = "1 line is" if len(foreign) == 1 else f"{len(foreign):,} lines are"
     note = f"{count} not UTF-8 and read as Windows-1252, first line {foreign[0]:,}. Look whether accents are right."
-    return _plain("\n".join(lines)), [note]
+    text, notes = _plain("\n".join(lines))
+    return text, [note, *notes]
 
 
-def _plain(text: str) -> str:
-    """Text with Unix line ends; refused when it is full of what no text has."""
-    sample = text[:100_000]
-    if "\0" in sample or sum(sample.count(character) for character in _CONTROL) > len(sample) / 200:
+def _plain(text: str) -> tuple[str, list[str]]:
+    """Text with Unix line ends and without NULs, which no tokenizer takes; refused when full of what no text has."""
+    sample, notes = text[:100_000], list[str]()
+    if (
+        sum(sample.count(character) for character in _CONTROL) > len(sample) / 200
+        or sample.count("\0") > len(sample) / 10
+    ):
         _refuse_binary()
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    if nulls := text.count("\0"):
+        count = "1 NUL character was" if nulls == 1 else f"{nulls:,} NUL characters were"
+        notes.append(f"{count} left out.")
+        text = text.replace("\0", "")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 
 def read_csv(text: str, separator: str | None = None) -> Iterator[Row]:
@@ -237,32 +246,6 @@ def _json_rows(value: Any) -> list[Row]:
         if not isinstance(row, dict):
             raise BadInput(f"Row {number:,} is no JSON object.", 'Write each row as {"column": "value", …}.')
     return value
-
-
-def looks_like_conll(text: str) -> bool:
-    """Whether the text's lines are a word and a tag each, with blank lines between the sentences."""
-    lines = [line for line in text.split("\n")[:200] if line.strip() and not line.startswith("#")]
-    return bool(lines) and all(2 <= len(line.split()) <= 10 for line in lines)
-
-
-def read_conll(text: str) -> Iterator[Row]:
-    """One word a line with its tag last, sentences parted by blank lines; document starts and comments are skipped."""
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate([*text.split("\n"), ""], start=1):
-        cells = line.split("\t") if "\t" in line else line.split()
-        cells = [cell.strip() for cell in cells if cell.strip()]
-        if not cells or cells[0] == "-DOCSTART-":
-            if words:
-                yield {"words": words, "tags": tags}
-            words, tags = [], []
-        elif len(cells) > 1:
-            words.append(cells[0])
-            tags.append(cells[-1])
-        elif not line.startswith("#"):
-            raise BadInput(
-                f"Line {number:,} has a word without a tag.", "Write a word, a space and its tag on each line."
-            )
 
 
 def _read_parquet(path: Path) -> Table:

@@ -26,6 +26,7 @@ from core.training.columns import Columns as Columns
 from core.training.columns import Dropped, Form, Plan, Row, is_missing, plan_columns
 from core.training.datafiles import Table, read_table
 from core.training.parameters import Task
+from core.training.tags import mend_tags
 
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
@@ -95,7 +96,7 @@ def open_data(source: DataSource, columns: Columns, task: Task, validation_share
     plan = plan_columns(names, _first_filled(table.rows), columns, task)
     dropped = Dropped()
     train, validation = plan.rows(table.rows, dropped), plan.rows(table.validation, dropped)
-    notes = [*table.notes, *dropped.notes()]
+    notes = [*table.notes, *dropped.notes(), *(mend_tags([*train, *validation]) if plan.form == "tags" else [])]
     if len(train) + len(validation) < 2 or not train:
         raise BadInput(
             f"Only {len(train):,} of {len(table.rows):,} rows can be used; a training needs at least two.",

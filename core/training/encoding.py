@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput, BadModel
+from core.measure.words import IGNORED as IGNORED
+from core.measure.words import continued, token_labels, word_ids
 from core.training.columns import Row
 from core.training.datasets import Prepared
 from core.training.parameters import TrainingParameters
@@ -27,8 +29,6 @@ from core.training.parameters import TrainingParameters
 if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
-IGNORED = -100
-"""The label of a token that gives no loss, in torch's cross-entropy and everywhere above it."""
 UNLIMITED = 1_000_000
 """Tokenizers without a limit of their own name one beyond this."""
 PACKED_TOGETHER = 1000
@@ -75,25 +75,41 @@ def encode(prepared: Prepared, tokenizer: Any, parameters: TrainingParameters) -
     """Encode rows with labels or tags. Raises ``BadModel`` when the tokenizer cannot say where words begin."""
     if prepared.form not in ("labels", "tags"):
         raise BadInput("These rows are texts without labels.", "Choose the task “Write text”, or other columns.")
+    later = later_labels(prepared, parameters)
     return Encoded(
-        _encoded(prepared.train, prepared.form, tokenizer, parameters),
+        _encoded(prepared.train, prepared.form, tokenizer, parameters, later),
         _encoded(prepared.validation, prepared.form, tokenizer, parameters),
     )
 
 
-def _encoded(rows: Dataset, form: str, tokenizer: Any, parameters: TrainingParameters) -> Dataset:
+def later_labels(prepared: Prepared, parameters: TrainingParameters) -> list[int] | None:
+    """In training rows the label of a word's later tokens, for each label of the word; None: they give no loss.
+
+    Validation rows are scored on first tokens whatever the choice, so that scores always count words.
+    """
+    return continued(prepared.labels) if prepared.form == "tags" and parameters.label_all_tokens else None
+
+
+def _encoded(
+    rows: Dataset, form: str, tokenizer: Any, parameters: TrainingParameters, later: Sequence[int] | None = None
+) -> Dataset:
     from datasets import Dataset
 
     columns: dict[str, list[Any]] = {}
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        for name, values in encode_batch(batch, form, tokenizer, room(tokenizer, parameters)).items():
+        for name, values in encode_batch(batch, form, tokenizer, room(tokenizer, parameters), later).items():
             columns.setdefault(name, []).extend(values)
     return Dataset.from_dict(columns)
 
 
-def encode_batch(batch: dict[str, Any], form: str, tokenizer: Any, length: int | None) -> dict[str, list[Any]]:
-    """Columns of one batch, cut to ``length`` if there is one; ``batch`` holds columns of canonical rows."""
+def encode_batch(
+    batch: dict[str, Any], form: str, tokenizer: Any, length: int | None, later: Sequence[int] | None = None
+) -> dict[str, list[Any]]:
+    """Columns of one batch, cut to ``length`` if there is one; ``batch`` holds columns of canonical rows.
+
+    A word's tag is the label of its first token; its other tokens get what ``later`` says, or none.
+    """
     cut = {"truncation": length is not None, "max_length": length, "verbose": False}
     if form == "labels":
         pairs = (batch["text_pair"],) if "text_pair" in batch else ()
@@ -104,28 +120,7 @@ def encode_batch(batch: dict[str, Any], form: str, tokenizer: Any, length: int |
     out = dict(tokenizer(texts, return_offsets_mapping=True, **cut))
     offsets = out.pop("offset_mapping")
     rows = zip(offsets, batch["words"], batch["tags"], strict=True)
-    return {**out, "labels": [align(spans, words, tags) for spans, words, tags in rows]}
-
-
-def align(spans: Sequence[tuple[int, int]], words: Sequence[str], tags: Sequence[int]) -> list[int]:
-    """A label for each token of words that were joined by single spaces: the word's on its first token, else none.
-
-    ``spans`` are the tokens' places in the joined text; a token belongs to the word in which it ends, since in many
-    vocabularies a token begins with the space before the word.
-    """
-    ends, end = list[int](), -1
-    for text in words:
-        end += 1 + len(text)
-        ends.append(end)
-    labels: list[int] = []
-    at, seen = 0, -1
-    for start, stop in spans:
-        while at < len(ends) and stop > ends[at]:
-            at += 1
-        inside = start < stop and at < len(ends) and stop > ends[at] - len(words[at])
-        labels.append(tags[at] if inside and at != seen else IGNORED)
-        seen = at if inside else seen
-    return labels
+    return {**out, "labels": [token_labels(word_ids(spans, words), tags, later) for spans, words, tags in rows]}
 
 
 def language_data(prepared: Prepared, tokenizer: Any, parameters: TrainingParameters) -> LanguageData:

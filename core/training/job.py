@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.runtime.loading import LoadedModel
 from core.training.callbacks import Feed, Limits
@@ -28,6 +28,7 @@ class TrainingJob:
 
     ``curve`` holds the records of that run; those up to the checkpoint are told again, so that the new run's log has
     the whole curve. ``base`` and ``data`` are the names that the result is described with.
+    ``sampling`` by length puts rows of similar lengths into a batch, which leaves less padding.
     """
 
     loaded: LoadedModel
@@ -43,6 +44,7 @@ class TrainingJob:
     curve: list[dict[str, Any]] = field(default_factory=list)
     cancelled: Callable[[], bool] = lambda: False
     limits: Limits = field(default_factory=Limits)
+    sampling: Literal["random", "group_by_length"] = "random"
 
 
 def start_values(job: TrainingJob, trainer: Any, resumed_step: int) -> dict[str, Any]:

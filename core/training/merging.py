@@ -28,7 +28,7 @@ def check_mergeable(tuned: Tuned) -> None:
 def merge(base: LoadedModel, tuned: Tuned, tokenizer: object, destination: Path) -> None:
     """Write ``tuned`` merged into ``base`` to ``destination``. ``base`` itself stays as it is."""
     check_mergeable(tuned)
-    save(merged_model(base.model, tuned), tokenizer, destination)
+    save(merged_model(base.model, tuned, base.fresh), tokenizer, destination)
 
 
 def save(model: object, tokenizer: object, destination: Path) -> None:

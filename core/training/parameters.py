@@ -134,6 +134,11 @@ class TrainingParameters(BaseModel):
     completion_only_loss: bool = Field(
         True, title="Loss on completions only", description="Prompts and users' turns give no loss."
     )
+    label_all_tokens: bool = Field(
+        False,
+        title="Label every subword",
+        description="Words' tags: a word's later subwords learn it too, with I- after B-; else only the first does.",
+    )
     eval_steps: int = Field(
         20, title="Evaluate every", ge=1, le=100_000, description="Steps between two looks at the validation rows."
     )

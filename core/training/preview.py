@@ -24,6 +24,7 @@ from core.training.encoding import (
     cut_rows,
     encode_batch,
     language_data,
+    later_labels,
     room,
     whole_rows,
 )
@@ -98,7 +99,8 @@ def _labelled(
     batch = measured[:]
     whole = encode_batch(batch, prepared.form, tokenizer, None)
     lengths = [len(ids) for ids in whole["input_ids"]]
-    cut = encode_batch(shown[:], prepared.form, tokenizer, room(tokenizer, parameters))
+    later = later_labels(prepared, parameters)
+    cut = encode_batch(shown[:], prepared.form, tokenizer, room(tokenizer, parameters), later)
     rows = []
     for i, ids in enumerate(cut["input_ids"]):
         label = cut["labels"][i]

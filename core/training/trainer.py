@@ -180,6 +180,7 @@ class _Training:
             bf16=bf16,
             language=language,
         )
+        values["train_sampling_strategy"] = self.job.sampling
         arguments = SFTConfig(**values) if self.language else TrainingArguments(**values)
         if arguments.world_size == 1 and arguments.n_gpu > 1:
             arguments._n_gpu = 1  # one device trains, whatever else the machine has

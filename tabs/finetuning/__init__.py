@@ -100,7 +100,7 @@ class Tab(LabTab[FinetuningRequest]):
         )
         with gr.Accordion("Your own data", open=False, elem_classes=["bt-more"]), gr.Column(elem_classes=["bt-form"]):
             self.file = gr.UploadButton(
-                "Upload CSV, JSONL or Parquet", file_types=FILES, size="sm", elem_id="finetuning-upload"
+                "Upload CSV, JSONL, Parquet or CoNLL", file_types=FILES, size="sm", elem_id="finetuning-upload"
             )
         with gr.Accordion("Sweep", open=False, elem_classes=["bt-more"]), gr.Column(elem_classes=["bt-form"]):
             self.swept = self._sweep_fields()

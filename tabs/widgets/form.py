@@ -18,7 +18,7 @@ from __future__ import annotations
 import html
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -34,7 +34,7 @@ from tabs.widgets.held import held
 M = TypeVar("M", bound=BaseModel)
 SLIDER_STEPS = 2000  # a wider whole-number range (a seed) cannot be aimed at with a slider
 
-Kind = Literal["text", "lines", "number", "whole", "switch", "choice", "choices", "plain"]
+Kind = Literal["text", "lines", "names", "number", "whole", "switch", "choice", "choices", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Field:
             return value
         if self.kind == "lines":
             return tuple(line for line in (value or "").splitlines() if line)
-        if self.kind == "choices":
+        if self.kind in ("choices", "names"):
             return tuple(value or ())
         return "" if value is None and self.kind == "text" else value
 
@@ -130,10 +130,11 @@ def form(
 
     ``fields``: only these, in this order (others keep their defaults); all in the model's order when omitted.
     ``groups``: folded sections, title to field names, after the fields that are in none.
-    ``choices``: offered values of a text field, which may still be typed freely (a model's name).
+    ``choices``: offered values of a text field, or of one of several texts, which may still be typed freely (a model's
+    name).
     ``builders``: a field's widget made by other hands, such as the model picker.
     """
-    known = describe(model)
+    known = {name: _offered(field, name in (choices or {})) for name, field in describe(model).items()}
     names = list(fields or known)
     grouped = {name for section in (groups or {}).values() for name in section}
     built: dict[str, Component] = {}
@@ -158,6 +159,11 @@ def form(
 def describe(model: type[BaseModel]) -> dict[str, Field]:
     """Every field of a request model in the model's order."""
     return {name: _describe(name, info) for name, info in model.model_fields.items()}
+
+
+def _offered(field: Field, offered: bool) -> Field:
+    """The field, as it is with values to choose from: several texts are then names rather than lines."""
+    return replace(field, kind="names") if offered and field.kind == "lines" else field
 
 
 def _describe(name: str, info: FieldInfo) -> Field:
@@ -232,6 +238,9 @@ def _widget(field: Field, choices: Sequence[Any] | None) -> Component:
         return gr.Dropdown(list(field.members), multiselect=True, max_choices=field.most, **common)
     if field.kind == "choice":
         return gr.Dropdown(list(field.members), **common)
+    if field.kind == "names":
+        names = list(choices or ())
+        return gr.Dropdown(names, multiselect=True, max_choices=field.most, allow_custom_value=True, **common)
     if choices is not None:
         return gr.Dropdown(list(choices), allow_custom_value=True, **common)
     lines = int(field.extra.get("lines", 2 if field.kind == "lines" else 1))

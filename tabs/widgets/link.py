@@ -130,6 +130,6 @@ def _request_of(run: str | None, opened: Callable[[str], BaseModel | None] | Non
 
 def parse(field: Field, text: str) -> Any:
     """A field's value from its text in an address."""
-    if field.kind == "choices":
+    if field.kind in ("choices", "names"):
         return tuple(part for part in text.split(",") if part)
     return field.given(text)

@@ -33,12 +33,14 @@ def nearest(texts: list[str]) -> float:
     return max(len(a & b) / len(a | b) for i, a in enumerate(sets) for b in sets[:i])
 
 
-def test_the_picker_offers_three_sets_by_task() -> None:
+def test_the_picker_offers_the_sets_by_task() -> None:
     found = [(choice.name, choice.title, choice.task, choice.rows) for choice in dataset_choices(SETTINGS)]
     assert found == [
         ("pirate-stories", "Pirate stories", "language", 200),
         ("story-requests", "Story requests", "language", 160),
         ("feelings", "Feelings", "classification", 240),
+        ("reviews-check", "Reviews check", "classification", 140),
+        ("entities-check", "Entities check", "tokens", 92),
     ]
     assert dataset_choices(SETTINGS)[0].note == "200 rows · bundled"
 
@@ -92,7 +94,7 @@ def test_listing_needs_nothing_heavy() -> None:
     code = (
         "import sys; from core.catalog.datasets import dataset_choices; from core.settings import Settings\n"
         "import core.training.datasets, core.training.preview\n"
-        "assert len(dataset_choices(Settings())) == 3\n"
+        "assert len(dataset_choices(Settings())) == 5\n"
         "print([m for m in ('torch', 'transformers', 'datasets', 'pandas', 'trl') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

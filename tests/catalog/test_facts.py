@@ -33,6 +33,8 @@ PUBLISHED = {
     "HuggingFaceH4/zephyr-7b-beta": 7_241_732_096,
     "google/flan-t5-small": 76_961_152,
     "google/flan-t5-base": 247_577_856,
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": 66_955_010,
+    "dslim/bert-base-NER": 107_726_601,
 }
 
 
@@ -88,6 +90,33 @@ def test_the_tree_reads_from_input_to_output(tmp_path: Path) -> None:
 def test_an_encoder_decoder_shows_both_stacks() -> None:
     names = [node["name"] for node in architecture_tree(known_facts("google/flan-t5-small"))]
     assert names == ["embeddings", "encoder layers ×8", "decoder layers ×8", "final norm", "head"]
+
+
+def test_a_roberta_reads_two_tokens_less_than_it_has_positions() -> None:
+    facts = known_facts("cross-encoder/nli-distilroberta-base")
+    assert (facts.context, facts.kind, facts.head) == (512, "encoder", "classification")
+
+
+def test_a_head_is_read_from_the_architecture() -> None:
+    heads = {name: known_facts(name).head for name in CONFIGS}
+    assert [name for name, head in heads.items() if head == "tokens"] == ["dslim/bert-base-NER", "dslim/distilbert-NER"]
+    assert heads["bert-base-uncased"] is heads["gpt2"] is None
+    assert heads["distilbert/distilbert-base-uncased-finetuned-sst-2-english"] == "classification"
+    assert (known_facts("dslim/bert-base-NER").licence, known_facts("dslim/distilbert-NER").licence) == (
+        "mit", "apache-2.0",
+    )  # fmt: skip
+
+
+def test_what_one_page_shows_is_worked_out_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("core.catalog.facts.tree", lambda *given: asked.append("tree") or ())
+    monkeypatch.setattr("core.catalog.facts.part_counts", lambda *given: asked.append("parts") or ())
+    known_facts.cache_clear()
+    facts = known_facts("gpt2")
+    assert facts.parameters == PUBLISHED["gpt2"]
+    assert asked == []
+    assert (facts.tree, facts.parts, asked) == ((), (), ["tree", "parts"])
+    known_facts.cache_clear()
 
 
 def test_a_tied_head_in_the_file_counts_once(tmp_path: Path) -> None:

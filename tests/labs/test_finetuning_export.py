@@ -118,8 +118,8 @@ def test_a_merge_comes_with_a_certificate_that_was_measured(home: Home, tmp_path
 def test_a_merge_that_went_wrong_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.training import merging
 
-    def wrong(base: Any, tuned: Any) -> Any:
-        model = right(base, tuned)
+    def wrong(base: Any, tuned: Any, fresh: Any) -> Any:
+        model = right(base, tuned, fresh)
         with torch.no_grad():
             model.model.layers[0].mlp.up_proj.weight.mul_(1.1)
         return model

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import BadInput, NotFound
 from core.events import Event, Step
+from core.events import Warning as Note
 from core.labs.finetuning.request import FinetuningRequest
 from core.labs.finetuning.run import run
 from core.runtime.run_context import RunContext
@@ -93,6 +94,30 @@ def test_a_visitors_own_file_trains_an_encoder(services: Services, models: Path,
     assert start["parameters_trained"] == 2 * 32 + 2
     with pytest.raises(AssertionError, match="NotFound"):
         train(services, request, "somebody else")
+
+
+CONLL = (
+    b"-DOCSTART- -X- O\r\n\r\n# text = the cat saw the sea\r\n" + b"the DT O\r\ncat NN I-ANIMAL\r\nsaw\tVB\tO\r\n"
+    b"the DT O\r\nsea NN I-PLACE\r\n  \r\nna\xefve JJ O\r\ndog NN I-ANIMAL\r\ncat NN B-ANIMAL\r\n\r\n"
+) * 6
+
+
+def test_a_visitors_own_file_of_tagged_words_trains_an_encoder(
+    services: Services, models: Path, tmp_path: Path
+) -> None:
+    from core.runtime.runs import owner_of
+
+    file = tmp_path / "words.iob2"
+    file.write_bytes(CONLL)
+    name = services.uploads.add(file, owner_of("anna"))
+    request = FinetuningRequest(task=Task.TOKENS, label_all_tokens=True, model=str(models / "bert"), data=name, **SHORT)
+    _, events = train(services, request)
+    start = next(event for event in events if isinstance(event, Step) and event.name == "start").values
+    assert start["labels"] == ["O", "B-ANIMAL", "B-PLACE"]
+    said = " ".join(event.text for event in events if isinstance(event, Note))
+    assert "6 lines are not UTF-8 and read as Windows-1252, first line 10" in said
+    assert "6 lines part their columns by tabs and 42 by spaces" in said
+    assert "The tags are IOB1, where an entity begins with I-: 18 of them became B-" in said
 
 
 def test_a_run_goes_on_from_an_earlier_one_of_the_same_visitor(services: Services, models: Path) -> None:

@@ -199,12 +199,31 @@ def test_labels_by_prompt_tuning_of_a_language_model(bench: Bench) -> None:
     check(bench, bench.request(task=Task.CLASSIFICATION, method=Method.PROMPT, virtual_tokens=3))
 
 
-def test_labels_of_words(bench: Bench) -> None:
-    lines = [f"{word} {'B-X' if word < 'm' else 'O'}" for i in range(30) for word in [*words(4, i).split(), ""] if word]
-    blocks = ["\n".join(lines[i : i + 4]) for i in range(0, len(lines), 4)]
+def tagged(form: str) -> str:
+    """Sentences of tagged words: plain IOB2, UNER's columns and comments, or IOB1 with tabs and spaces mixed."""
+    blocks = []
+    for i in range(8):
+        rows = [(word, "I-X" if word < "m" else "O") for word in words(5, i).split()]
+        if form == "first form":
+            rows = [(f"{word}-{word}", tag) for word, tag in rows]  # three tokens each
+        else:
+            rows = [(word, tag.replace("I-", "B-")) for word, tag in rows]
+        if form == "columns":
+            lines = [f"{n}\t{word}\t{tag}\t-\t-" for n, (word, tag) in enumerate(rows, start=1)]
+            lines = [f"# text = {' '.join(word for word, _ in rows)}", *lines]
+        else:
+            lines = [f"{word}{' ' if form == 'plain' or i % 2 else chr(9)}{tag}" for word, tag in rows]
+        blocks.append("\n".join(lines))
+    return "-DOCSTART- O\n\n" * (form == "plain") + "\n \n".join(blocks) + "\n#sea O\n" * (form == "plain")
+
+
+@pytest.mark.parametrize(("form", "every"), [("plain", False), ("columns", False), ("first form", True)])
+def test_labels_of_words(bench: Bench, form: str, every: bool) -> None:
     bench.title = "tags.conll"
-    bench.upload_path.write_text("\n\n".join(blocks), encoding="utf-8")
-    check(bench, bench.request(model="bert", task=Task.TOKENS))
+    bench.upload_path.write_text(tagged(form), encoding="utf-8")
+    text = check(bench, bench.request(model="bert", task=Task.TOKENS, label_all_tokens=every))
+    assert ("def iob2" in text) == (form == "first form")
+    assert ("every=True)" in text) == every
 
 
 def test_tables_of_other_makes(bench: Bench) -> None:

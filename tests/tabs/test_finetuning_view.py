@@ -416,7 +416,7 @@ def test_labels_show_what_was_right_and_a_reading_stands_below(tab: Page, lab: L
     expect(tab.locator(".tv-row").nth(1).locator(".tv-guess").nth(1)).to_have_text("✕angry44.0%")
     expect(tab.locator(".tv-reading")).to_contain_text("Every validation row was predicted as sad.")
     tab.wait_for_selector("[data-panel=predicted] .barlayer path", state="attached")
-    expect(tab.locator("[data-panel=accuracy] .bf-key-name")).to_have_text(["accuracy", "macro F1"])
+    expect(tab.locator("[data-panel=accuracy] .bf-key-name")).to_have_text(["accuracy", "F1"])
 
 
 def test_text_of_models_and_data_stays_text(tab: Page, lab: LabPage) -> None:
@@ -520,5 +520,6 @@ def test_the_form_hides_what_a_method_has_no_use_for() -> None:
         "rank_pattern",
         "virtual_tokens",
         "packing",
+        "label_all_tokens",
     ):
         assert f".bt-{name.replace('_', '-')}" in rules, name

@@ -147,3 +147,16 @@ def test_the_decoding_request_can_be_shown_whole() -> None:
         whole = form(DecodingRequest)
     held = {component: component.value for component in whole.outputs}
     assert whole.read(held) == DecodingRequest()
+
+
+def test_several_texts_with_values_to_choose_from_are_names_that_may_also_be_typed() -> None:
+    with gr.Blocks(analytics_enabled=False):
+        offered = form(Ask, fields=("stops",), choices={"stops": [("A full stop", "."), "!"]})
+    picker = offered["stops"]
+    assert isinstance(picker, gr.Dropdown)
+    assert picker.multiselect
+    assert picker.allow_custom_value
+    asked = offered.read({picker: [".", "The End"]})
+    assert asked.stops == (".", "The End")
+    assert offered.write(asked) == [[".", "The End"]]
+    assert offered.read({picker: None}).stops == ()

@@ -19,7 +19,7 @@ from tabs.system import job_table, run_table, settings_table, versions
 from tabs.theme import DARK, LIGHT, theme, variables
 from tabs.widgets.quantities import age, count, size
 
-ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies"}
+ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies", "sentiment", "entities"}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from datasets import Dataset
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core.errors import BadInput
+from core.measure.words import continued, token_labels, word_ids
 from core.settings import ASSETS
 from core.training.columns import Form
 from core.training.datasets import Prepared
-from core.training.encoding import IGNORED, align, encode, language_data, language_rows, room
+from core.training.encoding import IGNORED, encode, language_data, language_rows, room
 from core.training.parameters import Task, TrainingParameters
 
 TEXTS = [
@@ -176,8 +177,26 @@ def test_each_word_is_labelled_on_its_first_token_only(tokenizer: Any) -> None:
 
 def test_a_word_that_was_cut_off_or_has_no_token_gets_no_label() -> None:
     words, tags = ["ab", "cd", "ef"], [5, 6, 7]
-    assert align([(0, 0), (0, 2), (2, 4), (4, 5)], words, tags) == [IGNORED, 5, 6, IGNORED]
-    assert align([(0, 1), (1, 2), (5, 8)], words, tags) == [5, IGNORED, 7]
+    assert token_labels(word_ids([(0, 0), (0, 2), (2, 4), (4, 5)], words), tags) == [IGNORED, 5, 6, IGNORED]
+    assert token_labels(word_ids([(0, 1), (1, 2), (5, 8)], words), tags) == [5, IGNORED, 7]
+
+
+def test_every_subword_learns_the_words_tag_in_training_rows_only(tokenizer: Any) -> None:
+    words = ["Alessandro", "Wolfgang", "ran"]
+    rows = [{"words": words, "tags": [1, 2, 0]}] * 2
+    first = encode(prepared("tags", rows, ("O", "B-PER", "I-PER")), tokenizer, TrainingParameters(task=Task.TOKENS))
+    parameters = TrainingParameters(task=Task.TOKENS, label_all_tokens=True)
+    every = encode(prepared("tags", rows, ("O", "B-PER", "I-PER")), tokenizer, parameters)
+    of_word = word_ids(tokenizer(" ".join(words), return_offsets_mapping=True)["offset_mapping"], words)
+    counts = [of_word.count(word) for word in range(3)]
+    assert min(counts[:2]) > 1
+    assert every.train[0]["labels"] == [IGNORED, 1, *[2] * (counts[0] - 1), *[2] * counts[1], *[0] * counts[2]]
+    assert every.validation[0] == first.validation[0] == first.train[0]
+    assert every.train[0]["labels"].count(IGNORED) < first.train[0]["labels"].count(IGNORED)
+
+
+def test_the_label_of_later_subwords() -> None:
+    assert continued(("O", "B-PER", "I-PER", "B-LOC", "NOUN")) == [0, 2, 2, 3, 4]
 
 
 def test_a_task_and_rows_that_do_not_fit_are_refused(tokenizer: Any) -> None:

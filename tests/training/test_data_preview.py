@@ -98,6 +98,16 @@ def test_tags_stand_on_the_first_token_of_a_word(tokenizer: Any) -> None:
     assert shown["labels"] == {"O": 2, "B-PER": 2}
 
 
+def test_tags_stand_on_every_token_of_a_word_when_asked(tokenizer: Any) -> None:
+    rows = [{"words": ["Alessandro", "ran"], "tags": [1, 0]}] * 2
+    data = prepared("tags", rows, rows[:1], "O", "B-PER", "I-PER")
+    shown = preview(data, tokenizer, TrainingParameters(task=Task.TOKENS, label_all_tokens=True))
+    given = [token["tag"] for token in shown["rows"][0]["tokens"] if token["trained"]]
+    assert given[:2] == ["B-PER", "I-PER"]
+    assert given[-1] == "O"
+    assert len(given) == len(shown["rows"][0]["tokens"]) - 1
+
+
 def test_duplicates_are_found_whatever_their_case_and_spaces(tokenizer: Any) -> None:
     train = [{"text": "A good day.", "label": 0}, {"text": "a  GOOD day. ", "label": 1}, {"text": "Other.", "label": 1}]
     validation = [{"text": "other.", "label": 1}, {"text": "New.", "label": 0}]

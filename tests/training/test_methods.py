@@ -57,6 +57,7 @@ ELSEWHERE = {
     "virtual_tokens": "test_prompt_tuning_has_its_virtual_tokens",
     "precision": "test_precision",
     "completion_only_loss": "the data's settings: tests of encoding, and test_trainer",
+    "label_all_tokens": "how words are encoded: tests of encoding",
 }
 
 

@@ -108,7 +108,7 @@ def onnx_source(adapted: LoadedModel, base: LoadedModel, tuned: Tuned) -> Any:
     from core.runtime.attaching import merged_model
 
     mergeable = tuned.attaches and tuned.kind != "prompt"
-    model = merged_model(base.model, tuned) if mergeable else copy.deepcopy(adapted.model)
+    model = merged_model(base.model, tuned, base.fresh) if mergeable else copy.deepcopy(adapted.model)
     return model.float().cpu().eval()
 
 

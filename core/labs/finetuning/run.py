@@ -34,7 +34,7 @@ _HEADS: dict[Task, Head] = {Task.CLASSIFICATION: "classification", Task.TOKENS: 
 _KEPT_ON_RESUME = (
     "model", "data", "text_column", "target_column", "validation_share", "seed", "task", "method", "r",
     "target_modules", "rank_pattern", "bias", "virtual_tokens", "batch_size", "gradient_accumulation", "max_length",
-    "packing", "completion_only_loss",
+    "packing", "completion_only_loss", "label_all_tokens",
 )  # fmt: skip
 """What a checkpoint and its place in the data depend on; the rest may be changed when a run goes on."""
 

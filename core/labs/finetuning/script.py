@@ -61,6 +61,10 @@ class _Plan:
         return self.request.task is Task.LANGUAGE
 
     @property
+    def every_subword(self) -> bool:
+        return self.request.task is Task.TOKENS and self.request.label_all_tokens
+
+    @property
     def quantized(self) -> bool:
         return self.request.method is Method.QLORA
 
@@ -219,10 +223,10 @@ def _trainer(plan: _Plan) -> str:
     elif adapter:
         lines.append(f"adapter = {adapter}\nset_seed(SEED)\nmodel = get_peft_model(model, adapter)")
     if not plan.language:
-        words = plan.request.task is Task.TOKENS
-        lines += [script_text.ENCODE_WORDS if words else script_text.ENCODE_TEXTS, script_text.ACCURACY]
+        lines += [*_encoding(plan), script_text.ACCURACY]
     lines.append(f"arguments = {_arguments(plan)}")
-    rows = ("Dataset.from_list({})", "Dataset.from_list({})") if plan.language else ("encode({})", "encode({})")
+    every = "encode({}, every=True)" if plan.every_subword else "encode({})"
+    rows = ("Dataset.from_list({})", "Dataset.from_list({})") if plan.language else (every, "encode({})")
     given = {
         "model": "model",
         "args": "arguments",
@@ -240,6 +244,13 @@ def _trainer(plan: _Plan) -> str:
     name = "SFTTrainer" if plan.language else "Trainer"
     lines.append(f"trainer = {name}(\n" + "".join(f"    {key}={value},\n" for key, value in given.items()) + ")")
     return "\n\n".join(line.strip("\n") for line in lines)
+
+
+def _encoding(plan: _Plan) -> list[str]:
+    """How rows with labels become token ids."""
+    if plan.every_subword:
+        return [script_text.LATER, script_text.ENCODE_SUBWORDS]
+    return [script_text.ENCODE_WORDS if plan.request.task is Task.TOKENS else script_text.ENCODE_TEXTS]
 
 
 def _adapter(plan: _Plan) -> str:

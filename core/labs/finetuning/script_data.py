@@ -16,10 +16,20 @@ from core.labs.finetuning import script_text
 from core.labs.finetuning.request import FinetuningRequest
 from core.settings import Settings
 from core.training.columns import Columns, Dropped, Plan, is_missing, plan_columns
-from core.training.datafiles import CONLL_SUFFIXES, SEPARATORS, TEXT_SUFFIXES, Table, looks_like_conll, read_table
+from core.training.conll import TAG, layout
+from core.training.datafiles import (
+    CONLL_SUFFIXES,
+    SEPARATORS,
+    TEXT_SUFFIXES,
+    Table,
+    decode,
+    looks_like_conll,
+    read_table,
+)
 from core.training.datasets import DataSource, Prepared, find_source, open_data
 from core.training.encoding import language_data, room
 from core.training.parameters import Task
+from core.training.tags import is_first_form
 
 
 @dataclass(slots=True)
@@ -98,7 +108,24 @@ def _reading(part: DataPart, source: DataSource) -> None:
     if kind == "csv":
         part.modules.add("csv")
     text = script_text.READERS[kind].replace("ENCODING", repr(encoding)).replace("SEPARATOR", repr(separator))
-    part.code.append(text)
+    part.code.append(_tagged_words(part, text, source.path) if kind == "conll" else text)
+
+
+def _tagged_words(part: DataPart, text: str, path: Path) -> str:
+    """The reader of tagged words for the columns that this file has."""
+    content, _ = decode(path.read_bytes())
+    how = layout(content)
+    spaced = 'line.replace("\\t", " ").split(" ")'
+    kept = ["len(cells) > 1", *(["cells[0].isdecimal()"] if how.word else [])]
+    if any(line.startswith("#") for line in content.split("\n")):
+        kept.append("not is_comment(cells)")
+        part.modules.add("re")
+        comment = script_text.COMMENT.replace("COLUMNS", str(how.columns))
+        text = comment.replace("TAG_PATTERN", repr(TAG if how.iob else ".*")) + text
+    parts = f'(line.split("\\t") if "\\t" in line else {spaced})' if how.tabs else spaced
+    for name, value in (("PARTS", parts), ("KEPT", " and ".join(kept)), ("WORD_AT", how.word), ("TAG_AT", how.tag)):
+        text = text.replace(name, str(value))
+    return text
 
 
 def file_kind(path: Path, title: str, *, words: bool) -> tuple[str, str, str]:
@@ -143,6 +170,8 @@ def _rows(part: DataPart, plan: Plan, prepared: Prepared, table: Table) -> None:
         part.code.append(script_text.TURNS)
     if plan.form == "tags":
         part.code.append(script_text.LIST_OF)
+        if _is_iob1(plan, table):
+            part.code.append(script_text.IOB2)
     if plan.form in ("labels", "tags") and not table.classes.get(plan.target):
         part.code.append(script_text.NUMBER)
     made = {
@@ -179,7 +208,14 @@ def _labels(plan: Plan, table: Table) -> str:
 
 def _tags(plan: Plan, table: Table) -> str:
     number = _number("tag", plan, table)
-    return f'{{"words": list_of(row[{plan.text!r}]), "tags": [{number} for tag in list_of(row[{plan.target!r}])]}}'
+    tags = f"list_of(row[{plan.target!r}])"
+    tags = f"iob2({tags})" if _is_iob1(plan, table) else tags
+    return f'{{"words": list_of(row[{plan.text!r}]), "tags": [{number} for tag in {tags}]}}'
+
+
+def _is_iob1(plan: Plan, table: Table) -> bool:
+    """Whether the run rewrites the tags of this data as IOB2."""
+    return is_first_form([row["tags"] for row in plan.rows([*table.rows, *table.validation], Dropped())])
 
 
 def _number(value: str, plan: Plan, table: Table) -> str:

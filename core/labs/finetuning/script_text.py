@@ -1,8 +1,8 @@
 """The parts of an exported training script that hold nothing of a request: its functions and its last lines, as text.
 
 ``DATA``, ``SEED``, ``LABELS``, ``MAX_LENGTH``, ``VALIDATION_ROWS``, ``rows``, ``model``, ``tokenizer`` and ``trainer``
-are the script's own globals. Capitals that ``script`` replaces: ENCODING, SEPARATOR, MADE, CONDITION, DTYPE, DEVICE,
-SKIPPED.
+are the script's own globals. Capitals that ``script`` replaces: ENCODING, SEPARATOR, PARTS, KEPT, WORD_AT, TAG_AT,
+COLUMNS, TAG_PATTERN, MADE, CONDITION, DTYPE, DEVICE, SKIPPED.
 """
 
 READERS = {
@@ -45,18 +45,24 @@ def read(path):
     rows, words, tags = [], [], []
     with open(path, encoding=ENCODING) as file:
         for line in [*file, ""]:
-            cells = line.split("\\t") if "\\t" in line else line.split()
-            cells = [cell.strip() for cell in cells if cell.strip()]
+            cells = [cell.strip() for cell in PARTS if cell.strip()]
             if not cells or cells[0] == "-DOCSTART-":
                 if words:
                     rows.append({"words": words, "tags": tags})
                 words, tags = [], []
-            elif len(cells) > 1:
-                words.append(cells[0])
-                tags.append(cells[-1])
+            elif KEPT:
+                words.append(cells[WORD_AT])
+                tags.append(cells[TAG_AT].rsplit(" ", 1)[-1])
     return rows
 ''',
 }
+
+COMMENT = '''
+def is_comment(cells):
+    """Whether a line with # in front is a comment, rather than a word such as #UN with its tag."""
+    tagged = len(cells) == COLUMNS and re.fullmatch(TAG_PATTERN, cells[TAG_AT])
+    return cells[0].startswith("#") and (not tagged or cells[1] == "=")
+'''
 
 HUB = '''
 loaded = load_dataset(*DATA)
@@ -83,6 +89,14 @@ def list_of(value):
     if isinstance(value, str):
         return json.loads(value) if value.lstrip().startswith("[") else value.split()
     return list(value)
+'''
+
+IOB2 = '''
+def iob2(tags):
+    """Every entity begun by B-: in this data (IOB1) I- begins one too."""
+    before = ["O", *tags]
+    begins = [tag.startswith("I-") and (old == "O" or old[2:] != tag[2:]) for old, tag in zip(before, tags)]
+    return ["B-" + tag[2:] if begun else tag for begun, tag in zip(begins, tags)]
 '''
 
 JOINED = '''
@@ -216,6 +230,28 @@ def encode(rows):
         encoded.append({**out, "labels": labels})
     return Dataset.from_list(encoded)
 '''
+
+ENCODE_SUBWORDS = (
+    ENCODE_WORDS.replace("def encode(rows):", "def encode(rows, every=False):")
+    .replace(
+        "each word's tag on its first token, no loss on the others.",
+        "each word's tag on its first token, and if wanted on every other one.",
+    )
+    .replace(
+        """            labels.append(row["tags"][word] if inside and word != seen else -100)
+""",
+        """            if inside and (every or word != seen):
+                tag = row["tags"][word]
+                labels.append(tag if word != seen else LATER[tag])
+            else:
+                labels.append(-100)
+""",
+    )
+)
+LATER = """
+PLACES = {label: n for n, label in enumerate(LABELS)}
+LATER = [PLACES.get("I-" + label[2:], n) if label.startswith("B-") else n for label, n in PLACES.items()]
+"""
 
 ACCURACY = '''
 def accuracy(prediction):

@@ -19,6 +19,7 @@
   const tell = () => {                   // browsers refuse more than some 100 address changes in half a minute
     clearTimeout(timer);
     timer = setTimeout(() => {
+      if (document.documentElement.dataset.restoring) { tell(); return; }  // what it asks for is still to be read
       const url = new URL(location.href);
       for (const name of [...url.searchParams.keys()]) {
         if (OURS.has(name) && name !== "run") url.searchParams.delete(name);

@@ -141,7 +141,7 @@ const lossFigure = (m) => {
 
 const accuracyFigure = (m) => {
   if (m.start && m.start.task !== "language") {
-    const traces = [["accuracy", "accuracy", 0, "solid"], ["f1", "macro F1", 2, "dash"]]
+    const traces = [["accuracy", "accuracy", 0, "solid"], ["f1", "F1", 2, "dash"]]
       .map(([field, name, color, dash]) => line(m.eval, field, { name, color, dash, mode: "lines+markers" })).filter((t) => t.x.length);
     return { title: "Score", unit: "on the validation rows", traces, keys: true, empty: "After the first evaluation." };
   }
