@@ -91,7 +91,7 @@ def wrap(made: Any, own_tokenizer: Any) -> LoadedModel:
         architecture=type(made).__name__, parameters=made.num_parameters(), weight_bytes=0, stored_dtype="float32",
         layers=2, hidden_size=32, heads=4, kv_heads=4, head_dim=8, intermediate_size=64, vocab_size=config.vocab_size,
         context=getattr(config, "max_position_embeddings", None) or config.n_positions, tied_embeddings=False,
-        has_chat_template=False, parts=(), source="local", licence=None,
+        has_chat_template=False, source="local", licence=None,
     )  # fmt: skip
     placement = Placement("cpu", "float32", 0, 0, 0, 0, 0, "a test")
     return LoadedModel(

@@ -1,9 +1,9 @@
 """Why a text got its label: what each of its words adds, by integrated gradients and by occlusion.
 
 Promises
-- Scores are signed for one label: above 0 speaks for it. Integrated gradients (Sundararajan et al. 2017, by captum) are
-  of the label's logit, since probabilities near 0 or 1 hardly move and logits add up. Occlusion is of the label's
-  probability, since "without this word it is 12 points less" can be read as it stands.
+- Scores are signed for one label: above 0 speaks for it. f is the label's logit for both methods, so that they stand
+  on one scale: probabilities near 0 or 1 hardly move, and logits add up. Integrated gradients are those of
+  Sundararajan et al. (2017, by captum); occlusion is f(text) - f(text without the word).
 - ``total`` stands beside ``expected``. For integrated gradients they are equal but for the steps (completeness); the
   words of an occlusion are taken one at a time, so theirs need not be, and ``gap`` says how much they do together.
 - Words are places in the text as it was given. A pair's places are those in its texts joined by ``PAIR_MARK``.
@@ -44,7 +44,7 @@ _SLICE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What each word adds to label ``target``, in logits (``of`` "logit") or in probability (``of`` "probability").
+    """What each word adds to the logit of label ``target``, or to the only output of a regression (``of`` "score").
 
     ``total`` is the sum of ``scores``, ``expected`` f(text) - f(baseline), ``gap`` expected - total; ``baseline`` says
     what the text is compared with. ``seconds`` is computing time, without waiting for other visitors.
@@ -62,7 +62,7 @@ class Attribution:
     seconds: float
     windows: int
     note: str
-    of: Literal["logit", "probability", "score"]
+    of: Literal["logit", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def attribute(
         notes = " ".join(said for said in (note, more) if said)
         yield Attribution(
             method, words, tuple(spans), tuple(scores), target, total, expected, expected - total, baseline,
-            asking.seconds, len(parts), notes, asking.of(method),
+            asking.seconds, len(parts), notes, asking.of,
         )  # fmt: skip
 
 
@@ -176,11 +176,10 @@ class _Asking:
         self._visitor, self._cancelled = visitor, cancelled
         self._threads = StepThreads(loaded.device.type)
 
-    def of(self, method: str) -> Literal["logit", "probability", "score"]:
-        """What the scores of ``method`` are parts of."""
-        if self.labels == 1:
-            return "score"
-        return "logit" if method == "integrated_gradients" else "probability"
+    @property
+    def of(self) -> Literal["logit", "score"]:
+        """What the scores are parts of."""
+        return "score" if self.labels == 1 else "logit"
 
     def choose(self, target: int | None) -> int:
         """The label to explain. Raises ``BadInput`` for one that the model does not have."""
@@ -249,7 +248,7 @@ def _gradients(asking: _Asking, target: int, words: int, steps: int) -> tuple[li
             scores[word] += part.weight * sum(by_token[place] for place in places)
     token = tokenizer.convert_ids_to_tokens(pad)
     said = f"The same text with every token but the special ones replaced by {token}."
-    return scores, expected, said, f"{steps} steps from the baseline to the text."
+    return scores, expected, said, f"Scores are parts of the label's {asking.of}, in {steps} steps from the baseline."
 
 
 def _path(asking: _Asking, part: _Part, target: int, steps: int, pad: int) -> tuple[list[float], float]:
@@ -300,10 +299,13 @@ def _occlusion(asking: _Asking, target: int, words: int, _steps: int) -> tuple[l
         wanted = [[], all_of_them, *(part.tokens[word] for word in here)]
         said = _without(asking, part, wanted, target, mask)
         expected += part.weight * (said[0] - said[1])
-        for word, probability in zip(here, said[2:], strict=True):
-            scores[word] += part.weight * (said[0] - probability)
+        for word, without in zip(here, said[2:], strict=True):
+            scores[word] += part.weight * (said[0] - without)
     how = "taken out" if mask is None else f"replaced by {asking.loaded.tokenizer.mask_token}"
-    note = f"Each word is {how} on its own, so the scores need not add up to what all of them do together."
+    note = (
+        f"Scores are changes of the label's {asking.of}. Each word is {how} on its own, so they need not add up to "
+        "what all of them do together."
+    )
     if len(known) > most:
         note += f" The first {most:,} of {len(known):,} words were tried; the others have the score 0."
     return scores, expected, f"The same text with every word {how}.", note
@@ -312,7 +314,7 @@ def _occlusion(asking: _Asking, target: int, words: int, _steps: int) -> tuple[l
 def _without(
     asking: _Asking, part: _Part, wanted: Sequence[Sequence[int]], target: int, mask: int | None
 ) -> list[float]:
-    """The label's probability without each of the ``wanted`` sets of tokens; only rows of one length share a pass."""
+    """The label's logit without each of the ``wanted`` sets of tokens; only rows of one length share a pass."""
     import torch
 
     found = [0.0] * len(wanted)
@@ -324,7 +326,7 @@ def _without(
             some = numbers[begin : begin + size]
             rows = [_row(asking.loaded, part, wanted[number], mask) for number in some]
             inputs = {name: torch.cat([row[name] for row in rows]) for name in part.inputs}
-            answers = asking.probabilities(asking.logits(inputs))[:, target].tolist()
+            answers = asking.logits(inputs)[:, target].tolist()
             for number, answer in zip(some, answers, strict=True):
                 found[number] = answer
     return found

@@ -72,8 +72,9 @@ def test_occlusion_is_the_difference_that_a_word_makes(family: Family) -> None:
     [[whole]] = list(classify(loaded, [text]))
     if loaded.tokenizer.mask_token is None and family == "gpt2":
         [[less]] = list(classify(loaded, ["Ada"]))
-        assert occlusion.scores[1] == pytest.approx(whole.probabilities[2] - less.probabilities[2], abs=1e-5)
-    assert occlusion.of == "probability"
+        assert occlusion.scores[1] == pytest.approx(whole.logits[2] - less.logits[2], abs=1e-4)
+    assert occlusion.of == "logit"
+    assert "logit" in occlusion.note
     assert len(occlusion.scores) == 2
 
 

@@ -1,7 +1,7 @@
 """The part of an exported sentiment script that asks each word: integrated gradients through captum, and occlusion.
 
 Promises: the same words, baselines, steps and windows as ``core.text.attribution``, so the same scores to rounding.
-``tokenizer``, ``model``, ``LIMIT``, ``LABELS``, ``SEVERAL``, ``predict`` and ``best`` are the script's own.
+``tokenizer``, ``model``, ``LIMIT``, ``LABELS``, ``predict`` and ``best`` are the script's own.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def integrated_gradients(inputs, special, tokens, target):
 
 @torch.no_grad()
 def occlusion(inputs, special, tokens, target):
-    """Of each word how far the probability falls without it."""
+    """Of each word how far the logit falls without it."""
 
-    def probability(places):
+    def logit(places):
         ids, kept = inputs["input_ids"].clone(), [i for i in range(special.shape[1]) if i not in places]
         if tokenizer.mask_token_id is not None:
             ids[0, places] = tokenizer.mask_token_id
@@ -85,12 +85,10 @@ def occlusion(inputs, special, tokens, target):
             given = {name: row[:, kept] for name, row in inputs.items()}
         else:
             given = {"input_ids": torch.full((1, 1), tokenizer.pad_token_id or 0), "attention_mask": torch.ones(1, 1)}
-        logits = model(**given).logits[0].float()
-        p = logits if len(logits) == 1 else torch.sigmoid(logits) if SEVERAL else logits.softmax(-1)
-        return p[target].item()
+        return model(**given).logits[0, target].float().item()
 
-    whole = probability([])
-    return {word: whole - probability(tokens[word]) for word in tokens if word in TRIED}
+    whole = logit([])
+    return {word: whole - logit(tokens[word]) for word in tokens if word in TRIED}
 
 
 for text in texts:
