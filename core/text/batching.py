@@ -43,7 +43,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Every window once, in batches. Raises ``Stopped`` when ``cancelled``."""
     threads = StepThreads(loaded.device.type)
-    for group in groups(windows, same_length=_needs_equal_rows(loaded)):
+    rows = ROWS if _padding(loaded) is not None else 1
+    for group in groups(windows, rows, same_length=_needs_equal_rows(loaded)):
 
         def work(group: Sequence[Window] = group) -> Batch:
             return forward(loaded, group, threads)
@@ -51,12 +52,12 @@ def batches(
         yield loaded.lane.call(work, visitor=visitor, cancelled=cancelled)
 
 
-def groups(windows: Sequence[Window], *, same_length: bool = False) -> Iterator[list[Window]]:
-    """The windows in batches, the shortest first. ``same_length`` puts only equal lengths together."""
+def groups(windows: Sequence[Window], rows: int = ROWS, *, same_length: bool = False) -> Iterator[list[Window]]:
+    """The windows in batches of ``rows`` at most, the shortest first. ``same_length`` puts only equal ones together."""
     group: list[Window] = []
     for window in sorted(windows, key=lambda window: len(window.encoding)):
         length = len(window.encoding)
-        full = len(group) >= ROWS or (len(group) + 1) * length > TOKENS
+        full = len(group) >= rows or (len(group) + 1) * length > TOKENS
         if group and (full or (same_length and len(group[0].encoding) != length)):
             yield group
             group = []
@@ -86,7 +87,7 @@ def _inputs(loaded: LoadedModel, group: Sequence[Window]) -> dict[str, Any]:
     """Padded on the right. Masks and segments go along only where they say something."""
     import torch
 
-    pad = loaded.tokenizer.pad_token_id or 0
+    pad = _padding(loaded) or 0
     ids = [window.encoding.ids or [pad] for window in group]  # an empty text may not even have special tokens
     length = max(len(row) for row in ids)
     padded = any(len(row) < length for row in ids)
@@ -95,7 +96,7 @@ def _inputs(loaded: LoadedModel, group: Sequence[Window]) -> dict[str, Any]:
     inputs["attention_mask"] = _tensor(mask, length, 0) if padded else torch.ones_like(inputs["input_ids"])
     if "token_type_ids" in loaded.tokenizer.model_input_names:
         kinds = [window.encoding.type_ids for window in group]
-        if any(1 in row for row in kinds):
+        if any(any(row) for row in kinds):
             inputs["token_type_ids"] = _tensor(kinds, length, 0)
     return {name: tensor.to(loaded.device) for name, tensor in inputs.items()}
 
@@ -104,6 +105,15 @@ def _tensor(rows: Sequence[Sequence[int]], length: int, fill: int) -> torch.Tens
     import torch
 
     return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows])
+
+
+def _padding(loaded: LoadedModel) -> int | None:
+    """The token that the model itself takes for padding; None where it knows none, and rows go one by one.
+
+    A language model with a head for labels finds a text's last token by it, so the tokenizer's own would not do.
+    """
+    pad = getattr(loaded.model.config, "pad_token_id", None)
+    return pad if isinstance(pad, int) and pad >= 0 else None
 
 
 def _needs_equal_rows(loaded: LoadedModel) -> bool:

@@ -21,7 +21,9 @@ OVERLAP = 64
 """Tokens that neighbouring windows share."""
 _UNLIMITED = 1_000_000
 """Tokenizers without a limit of their own name one beyond this."""
-_BLOCK_TEXTS, _BLOCK_CHARACTERS = 4096, 4_000_000
+_AT_ONCE = 8192
+"""Tokens of a window at most: a language model may take a hundred thousand, and the memory of as many."""
+_BLOCK_TEXTS, _BLOCK_CHARACTERS = 4096, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,9 @@ class Window:
 
 
 def limit_of(loaded: LoadedModel) -> int:
-    """Tokens, special ones too, that the model reads at once."""
+    """Tokens, special ones too, that the model reads at once here."""
     own = getattr(loaded.tokenizer, "model_max_length", None)
-    return min(loaded.facts.context, own) if own and own < _UNLIMITED else int(loaded.facts.context)
+    return min(loaded.facts.context, _AT_ONCE, own if own and own < _UNLIMITED else _AT_ONCE)
 
 
 def blocks(texts: Sequence[Text]) -> Iterator[tuple[int, Sequence[Text]]]:
@@ -96,10 +98,10 @@ def _cut(backend: Any, at: int, text: str, limit: int) -> list[Window]:
 
 
 def _cut_pair(backend: Any, at: int, pair: tuple[str, str], limit: int) -> Window:
-    """Both sides in one window: the longer one loses tokens until both fit."""
+    """Both sides in one window: the longer one loses tokens until both fit, as tokenizers' own truncation has it."""
     one, two = (backend.encode(text, add_special_tokens=False) for text in pair)
     total, room = len(one) + len(two), limit - backend.num_special_tokens_to_add(True)
-    fair = room // 2
+    fair = room - room // 2 if len(one) > len(two) else room // 2
     one_keeps = min(len(one), max(fair, room - len(two)))
     one.truncate(one_keeps)
     two.truncate(room - one_keeps)

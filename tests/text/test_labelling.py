@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from transformers import pipeline
 
 from core.errors import BadModel, Stopped
+from core.runtime.lanes import InlineLane
 from core.text.batching import ROWS, TOKENS, groups
 from core.text.classify import Prediction, classify
 from core.text.spans import STRATEGIES, entities, word_tags
@@ -61,9 +63,55 @@ def test_pairs_are_read_as_pairs_and_cut_on_their_longer_side() -> None:
     [cut] = windows_of(loaded, [("Short.", LONG)])
     assert len(cut.encoding) == long.tokens == CONTEXT
     assert cut.encoding.tokens[:4] == ["[CLS]", "short", ".", "[SEP]"]
-    [both] = windows_of(loaded, [(LONG, LONG)])
-    sides = both.encoding.type_ids
-    assert abs(sides.count(0) - sides.count(1)) <= 1
+    for pair in (("Short.", LONG), (LONG, "Short."), (LONG, LONG + "more"), (LONG + "more", LONG)):
+        [both] = windows_of(loaded, [pair])
+        theirs = loaded.tokenizer(*pair, truncation=True, max_length=CONTEXT)
+        assert (both.encoding.ids, both.encoding.type_ids) == (theirs["input_ids"], theirs["token_type_ids"])
+
+
+@pytest.mark.parametrize("pad", [300, -1, None])
+def test_padding_is_the_token_that_the_model_takes_for_it_and_without_one_rows_go_alone(
+    pad: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = labeller("gpt2", "classification", LABELS)
+    wanted = said(loaded, TEXTS)
+    assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id != pad
+    monkeypatch.setattr(loaded.model.config, "pad_token_id", pad)
+    for one, two in zip(said(loaded, TEXTS), wanted, strict=True):
+        assert one.probabilities == pytest.approx(two.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_reads_to_its_limit_and_no_further(family: Family) -> None:
+    loaded = labeller(family, "classification", LABELS)
+    assert limit_of(loaded) == CONTEXT  # a RoBERTa has two positions more, which are no text's
+    ask = pipeline("text-classification", model=loaded.model, tokenizer=loaded.tokenizer, top_k=None)
+    [answer] = ask([LONG], truncation=True, max_length=CONTEXT)
+    wanted = {one["label"]: one["score"] for one in answer}
+    [long] = said(loaded, [LONG], long="truncate")
+    assert long.probabilities == pytest.approx([wanted[label] for label in LABELS], abs=1e-5)
+
+
+class CountedLane(InlineLane):
+    """Keeps whose turns there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[str] = []
+
+    def call(self, fn: Any, *, visitor: str = "", cancelled: Any = None) -> Any:
+        self.turns.append(visitor)
+        return super().call(fn, visitor=visitor, cancelled=cancelled)
+
+
+def test_a_batch_is_one_turn_of_its_visitor_so_that_others_come_between() -> None:
+    lane = CountedLane()
+    loaded = replace(labeller("bert", "classification", LABELS), lane=lane)
+    readers = {visitor: classify(loaded, ["word " * 180] * 100, visitor=visitor) for visitor in ("ada", "ben")}
+    for _ in range(2):
+        for reader in readers.values():
+            assert 0 < len(next(reader)) <= TOKENS // 180
+    assert lane.turns == ["ada", "ben"] * 2
 
 
 def test_one_output_is_a_score_and_several_may_be_true_at_once() -> None:
@@ -129,8 +177,6 @@ def test_a_hundred_thousand_words_are_read_and_a_stop_ends_within_a_batch() -> N
 
 
 def test_a_tokenizer_without_places_is_refused() -> None:
-    from dataclasses import replace
-
     class Slow:
         is_fast = False
         model_max_length = 12
