@@ -1,8 +1,13 @@
-"""What every lab's request has in common. Imports nothing heavy."""
+"""What labs have in common: requests, their choices' words, text that can be read, cells that compute nothing.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,3 +34,13 @@ def readable(text: str) -> str:
     if any(unicodedata.category(character) == "Cs" for character in text if character >= "\ud800"):
         raise ValueError("holds half of a character (a lone surrogate): paste the text again")
     return text
+
+
+def choice_labels(titles: Mapping[Any, str]) -> dict[str, Any]:
+    """A field's ``json_schema_extra`` that gives each member of an enumeration its words on the page."""
+    return {"labels": {member.value: title for member, title in titles.items()}}
+
+
+def inert(cell: str) -> str:
+    """A cell of a CSV file that no spreadsheet computes: an apostrophe before what would begin a formula."""
+    return f"'{cell}" if cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -62,6 +62,10 @@ class RunContext:
             raise NotFound("There are no uploaded files here.", "Choose a bundled set.")
         return self._uploads
 
+    def upload(self, name: str) -> tuple[Path, str]:
+        """A file of this run's owner, and what it is called. Raises ``NotFound``."""
+        return self.uploads.open(name, self.owner)
+
     def own_run_folder(self, run_id: str) -> Path:
         """The folder of another run of this run's owner. Raises ``NotFound`` for a missing one and anybody else's."""
         try:

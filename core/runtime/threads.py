@@ -113,6 +113,19 @@ class StepThreads:
         elif self._several and worked < _OURS * _usual() * took:
             self._trial, self._several_took = True, took
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """One pass that is not a training's: torch's own number of threads is back after it."""
+        import torch
+
+        before = torch.get_num_threads()
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+            torch.set_num_threads(before)
+
 
 @contextmanager
 def _threads(device: str, wanted: int) -> Iterator[None]:

@@ -100,6 +100,10 @@ class Uploads:
         except FileNotFoundError:
             raise _no_such_file() from None
 
+    def open(self, name: str, owner: str) -> tuple[Path, str]:
+        """Both: the file, and what the visitor calls it. Raises ``NotFound`` as ``path`` does."""
+        return self.path(name, owner), self.title(name, owner)
+
     def owned(self, owner: str) -> list[tuple[str, str]]:
         """The owner's files as (name here, what the visitor calls it), the last used first."""
         if not _OWNER.fullmatch(owner) or not (self._root / owner).is_dir():

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from core.errors import BadInput, BadModel
 from core.runtime.loading import LoadedModel
 from core.runtime.threads import StepThreads
+from core.text.batching import inputs_of
 from core.text.windows import OVERLAP, Text, Window, windows_of
 from core.text.words import Span, word_of, word_spans
 
@@ -146,22 +147,15 @@ def _parts(loaded: LoadedModel, text: Text, spans: Sequence[Span], truncate: boo
 
 
 def _part(loaded: LoadedModel, text: Text, spans: Sequence[Span], window: Window, weight: float) -> _Part:
-    import torch
-
     encoding = window.encoding
-    ids = encoding.ids or [loaded.tokenizer.pad_token_id or 0]
     special = [bool(mark) for mark in encoding.special_tokens_mask] or [True]
-    inputs = {"input_ids": torch.tensor([ids])}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "token_type_ids" in loaded.tokenizer.model_input_names and 1 in encoding.type_ids:
-        inputs["token_type_ids"] = torch.tensor([encoding.type_ids])
     shift = 0 if isinstance(text, str) else _second(text)
     tokens: dict[int, list[int]] = {}
     for at, ((start, end), side) in enumerate(zip(encoding.offsets, encoding.sequence_ids, strict=True)):
         if not special[at]:
             moved = shift if side == 1 else 0
             tokens.setdefault(word_of((start + moved, end + moved), spans), []).append(at)
-    return _Part(weight, {name: row.to(loaded.device) for name, row in inputs.items()}, special, tokens)
+    return _Part(weight, inputs_of(loaded, [window]), special, tokens)
 
 
 class _Asking:
@@ -195,15 +189,11 @@ class _Asking:
         return self.loaded.lane.call(lambda: self._timed(work), visitor=self._visitor, cancelled=self._cancelled)
 
     def _timed(self, work: Callable[[], T]) -> T:
-        import torch
-
-        before, began = torch.get_num_threads(), time.perf_counter()
-        self._threads.begin()
+        began = time.perf_counter()
         try:
-            return work()
+            with self._threads.step():
+                return work()
         finally:
-            self._threads.end()
-            torch.set_num_threads(before)
             self.seconds += time.perf_counter() - began
 
     def logits(self, inputs: dict[str, torch.Tensor], embedded: torch.Tensor | None = None) -> torch.Tensor:

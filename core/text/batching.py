@@ -70,21 +70,15 @@ def forward(loaded: LoadedModel, group: Sequence[Window], threads: StepThreads) 
     """One pass, on the caller's thread."""
     import torch
 
-    before = torch.get_num_threads()
     began = time.perf_counter()
-    inputs = _inputs(loaded, group)
-    threads.begin()
-    try:
-        with torch.inference_mode():
-            logits = loaded.model(**inputs).logits.float().cpu()
-    finally:
-        threads.end()
-        torch.set_num_threads(before)
+    inputs = inputs_of(loaded, group)
+    with threads.step(), torch.inference_mode():
+        logits = loaded.model(**inputs).logits.float().cpu()
     return Batch(group, logits, time.perf_counter() - began)
 
 
-def _inputs(loaded: LoadedModel, group: Sequence[Window]) -> dict[str, Any]:
-    """Padded on the right. Masks and segments go along only where they say something."""
+def inputs_of(loaded: LoadedModel, group: Sequence[Window]) -> dict[str, Any]:
+    """A row for each window, padded on the right, on the model's device. Segments only where they say something."""
     import torch
 
     pad = _padding(loaded) or 0

@@ -89,11 +89,11 @@ def find_source(
 
 def open_data(source: DataSource, columns: Columns, task: Task, validation_share: float, seed: int) -> Prepared:
     """Read, map and split. Raises ``BadInput`` for data that cannot be used, and what the Hub answers for its own."""
-    table = _table(source, task, seed)
+    table = read_source(source, task, seed)
     names = table.names
     if not names:
         raise BadInput("The rows have no columns.", "Choose data with at least one column.")
-    plan = plan_columns(names, _first_filled(table.rows), columns, task)
+    plan = plan_columns(names, first_filled(table.rows), columns, task)
     dropped = Dropped()
     train, validation = plan.rows(table.rows, dropped), plan.rows(table.validation, dropped)
     notes = [*table.notes, *dropped.notes(), *(mend_tags([*train, *validation]) if plan.form == "tags" else [])]
@@ -111,7 +111,8 @@ def open_data(source: DataSource, columns: Columns, task: Task, validation_share
     return Prepared(_dataset(train), _dataset(validation), plan.form, labels, tuple(notes))
 
 
-def _table(source: DataSource, task: Task, seed: int) -> Table:
+def read_source(source: DataSource, task: Task, seed: int) -> Table:
+    """All rows of a source as they stand. Raises ``NotFound`` for a file that is gone, and what its reader says."""
     if source.kind == "hub":
         from core.training.hub_datasets import read_hub
 
@@ -126,7 +127,7 @@ def _table(source: DataSource, task: Task, seed: int) -> Table:
     return read_table(source.path, source.name, tagged_words=task is Task.TOKENS)
 
 
-def _first_filled(rows: Sequence[Row]) -> Row:
+def first_filled(rows: Sequence[Row]) -> Row:
     """For each column its first value that is not missing: what kind of values a column holds."""
     first: Row = {}
     for row in rows[:1000]:
@@ -208,6 +209,14 @@ def split(rows: list[Row], share: float, seed: int, by: str | None = None) -> tu
     kept_out = {i for value, group in groups.items() for i in group[: taken[value]]}
     kept_out = kept_out or {order[0]}
     return [row for i, row in enumerate(rows) if i not in kept_out], [rows[i] for i in order if i in kept_out]
+
+
+def drawn(count: int, most: int, seed: int, notes: list[str]) -> list[int]:
+    """The places that are read of ``count`` rows, in their order; where some are left out, a note says so."""
+    if count <= most:
+        return list(range(count))
+    notes.append(f"{most:,} of {count:,} rows are read, drawn by the seed.")
+    return sorted(random.Random(seed).sample(range(count), most))
 
 
 def _at_most(validation: list[Row], seed: int) -> tuple[list[Row], list[str]]:

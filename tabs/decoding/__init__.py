@@ -68,9 +68,7 @@ class Tab(LabTab[DecodingRequest]):
         models = self.actions.models()
         drafts = [(PROMPT_LOOKUP, PROMPT_LOOKUP), *models]
         inputs = form(DecodingRequest, groups=GROUPS, choices={"model": models, "draft": drafts})
-        token_section = gr.Accordion("A model that needs a token", open=False, elem_classes=["bt-more"])
-        with token_section, gr.Column(elem_classes=["bt-form"]):
-            self.token_field()
+        self.token_field("A model that needs a token")
         self.run_buttons()
         return inputs
 

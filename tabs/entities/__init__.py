@@ -17,7 +17,7 @@ from tabs.entities.view import reduce
 from tabs.widgets.access import readable_errors
 from tabs.widgets.form import Form, form
 from tabs.widgets.heading import heading
-from tabs.widgets.lab_tab import QUIET, LabTab
+from tabs.widgets.lab_tab import QUIET, LabTab, fit_controls
 
 __all__ = ["build", "reduce"]
 
@@ -27,11 +27,7 @@ FIRST = (
 )  # fmt: skip
 GROUPS = {"Columns, rows and scores": ("words_column", "tags_column", "minimum_score", "rows", "seed")}
 FILES = [".txt", ".md", ".conll", ".iob2", ".tsv", ".csv", ".jsonl", ".json", ".parquet"]
-FIT_CONTROLS = f"""(mode) => {{
-  const controls = document.getElementById("{CONTROLS}");
-  if (controls) controls.dataset.mode = mode;
-  return [];
-}}"""
+FIT_CONTROLS = fit_controls(CONTROLS, mode="values[0]")
 """Fields that say nothing in this mode leave the form (``assets/entities.css``)."""
 
 
@@ -68,9 +64,7 @@ class Tab(LabTab[EntitiesRequest]):
         self.files = gr.UploadButton(
             "Upload texts or CoNLL", file_types=FILES, file_count="multiple", size="sm", elem_id="entities-upload"
         )
-        token_section = gr.Accordion("A model or data that needs a token", open=False, elem_classes=["bt-more"])
-        with token_section, gr.Column(elem_classes=["bt-form"]):
-            self.token_field()
+        self.token_field()
         self.run_buttons()
         return inputs
 

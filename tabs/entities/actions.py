@@ -16,7 +16,6 @@ from tabs.widgets.lab_actions import LabActions, Shown
 
 LAB = "entities"
 TASK = "tokens"
-FILES = "files"
 Choices = list[tuple[str, str]]
 
 
@@ -32,8 +31,7 @@ class Actions(LabActions[EntitiesRequest]):
         stream: dict[str, Any] = reader.stream(log)
         if reader.owns(log):
             request = self.requests.model_validate(log.meta.request)
-            ticket = self._services.identity.ticket(f"{log.id}/{FILES}")
-            stream |= {"files": f"runs/{log.id}/{FILES}/", "ticket": ticket}
+            stream |= reader.files(log)
             stream["data"] = request.labelled if request.mode is Mode.EVALUATE else None
         return Shown(log.id, stream)
 

@@ -16,6 +16,7 @@ SCRIPT = script(
     "common",
     "view_ops",
     "run_stream",
+    "results_frame",
     "entities_marks",
     "entities_documents",
     "entities_graph",

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tabs.widgets.view_ops import Change, Model, Op, nothing, push, put, reduced
+from tabs.widgets.view_ops import (
+    Change,
+    Model,
+    Op,
+    nothing,
+    push,
+    put,
+    reduced,
+    tell_artifact,
+    tell_done,
+    tell_failed,
+    tell_progress,
+    tell_warning,
+)
 
 Record = Mapping[str, Any]
 
@@ -41,32 +54,9 @@ def reduce(model: Model, record: Record) -> list[Op]:
     return reduced(model, record, empty_model, _KINDS, starts=True)
 
 
-def _progress(model: Model, record: Record) -> Iterator[Op]:
-    yield put("progress", value={name: record.get(name) for name in ("done", "total", "unit", "note", "seconds_left")})
-
-
-def _warning(model: Model, record: Record) -> Iterator[Op]:
-    yield push("warnings", value=record["text"])
-
-
-def _artifact(model: Model, record: Record) -> Iterator[Op]:
-    yield push("files", value={name: record[name] for name in ("name", "path", "bytes")})
-
-
 def _done(model: Model, record: Record) -> Iterator[Op]:
     yield put("result", value=record.get("result") or {})
-    yield from _ended(record, record["reason"])
-
-
-def _failed(model: Model, record: Record) -> Iterator[Op]:
-    yield put("error", value={"what": record["what"], "todo": record.get("todo", "")})
-    yield from _ended(record, "failed")
-
-
-def _ended(record: Record, status: str) -> Iterator[Op]:
-    yield put("status", value=status)
-    yield put("progress", value=None)
-    yield put("seconds", value=record["at"])
+    yield from tell_done(model, record)
 
 
 def _step(model: Model, record: Record) -> Iterator[Op]:
@@ -86,11 +76,11 @@ def _alignment(model: Model, record: Record) -> Iterator[Op]:
 
 
 _KINDS: dict[str, Change] = {
-    "progress": _progress,
-    "warning": _warning,
-    "artifact": _artifact,
+    "progress": tell_progress,
+    "warning": tell_warning,
+    "artifact": tell_artifact,
     "done": _done,
-    "failed": _failed,
+    "failed": tell_failed,
     "step": _step,
 }
 _STEPS: dict[str, Change] = {

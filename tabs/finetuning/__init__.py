@@ -21,7 +21,7 @@ from tabs.widgets.exports_view import exports_view
 from tabs.widgets.form import Form, form
 from tabs.widgets.heading import heading
 from tabs.widgets.lab_actions import Shown
-from tabs.widgets.lab_tab import CLICKS, QUIET, LabTab
+from tabs.widgets.lab_tab import CLICKS, QUIET, LabTab, fit_controls
 from tabs.widgets.link import NEW_RUN
 from tabs.widgets.runs_table import runs_table
 from tabs.widgets.training_view import training_view
@@ -41,11 +41,7 @@ GROUPS = {
 }
 FILES = [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".conll", ".conllu", ".iob2", ".iob", ".bio"]
 CONTROLS = "finetuning-controls"
-FIT_CONTROLS = f"""(method, task) => {{
-  const controls = document.getElementById("{CONTROLS}");
-  if (controls) {{ controls.dataset.method = method; controls.dataset.task = task; }}
-  return [];
-}}"""
+FIT_CONTROLS = fit_controls(CONTROLS, method="values[0]", task="values[1]")
 """Fields that say nothing for this method or task leave the form (``assets/training.css``)."""
 
 
@@ -105,9 +101,7 @@ class Tab(LabTab[FinetuningRequest]):
         with gr.Accordion("Sweep", open=False, elem_classes=["bt-more"]), gr.Column(elem_classes=["bt-form"]):
             self.swept = self._sweep_fields()
             self.sweep_button = gr.Button("Queue the sweep", size="sm", elem_id="finetuning-sweep")
-        token_section = gr.Accordion("A model or data that needs a token", open=False, elem_classes=["bt-more"])
-        with token_section, gr.Column(elem_classes=["bt-form"]):
-            self.token_field()
+        self.token_field()
         with self.run_buttons("Train"):
             self.resume_button = gr.Button("Resume", elem_id="finetuning-resume", interactive=False)
         return inputs

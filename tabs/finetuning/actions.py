@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +26,6 @@ from tabs.widgets.lab_actions import LabActions, Shown
 from tabs.widgets.quantities import age
 
 LAB, EXPORT = "finetuning", "finetuning_export"
-FILES = "files"
 MOST_LISTED = 40
 
 
@@ -71,11 +70,7 @@ class Actions(LabActions[FinetuningRequest]):
         from core.labs.finetuning.script import script  # imports what it runs on
 
         request, services, owner = self.request(reader, run), self._services, owner_of(reader.visitor)
-        uploads = services.uploads
-
-        def upload(name: str) -> tuple[Path, str]:
-            return uploads.path(name, owner), uploads.title(name, owner)
-
+        upload = partial(services.uploads.open, owner=owner)
         try:
             return script(request, services.pool, services.catalog, upload=upload)
         except LabError as error:  # such as a file that is no longer there: the run itself is shown all the same
@@ -120,9 +115,8 @@ class Actions(LabActions[FinetuningRequest]):
 
     def _export(self, reader: Reader, kind: str, export: str) -> dict[str, Any]:
         log = reader.open(export)
-        files = {"files": f"runs/{export}/{FILES}/", "ticket": self._services.identity.ticket(f"{export}/{FILES}")}
         seen = {"records": log.read()} if log.finished else {"url": reader.stream(log)["url"]}
-        return {"kind": kind, "run": export, **seen, **files}
+        return {"kind": kind, "run": export, **seen, **reader.files(log)}
 
     # --- several runs -------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from tabs.sentiment.view import reduce
 from tabs.widgets.access import readable_errors
 from tabs.widgets.form import Form, form
 from tabs.widgets.heading import heading
-from tabs.widgets.lab_tab import CLICKS, QUIET, LabTab
+from tabs.widgets.lab_tab import CLICKS, QUIET, LabTab, fit_controls
 from tabs.widgets.link import NEW_RUN
 
 __all__ = ["build", "reduce"]
@@ -41,11 +41,7 @@ FIRST = (
 )
 GROUPS = {"More": ("pair", "pair_column", "rows", "long", "steps", "seed")}
 FILES = [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt"]
-FIT_CONTROLS = f"""(mode, data) => {{
-  const controls = document.getElementById("{CONTROLS}");
-  if (controls) {{ controls.dataset.mode = mode; controls.dataset.source = data ? "data" : "text"; }}
-  return [];
-}}"""
+FIT_CONTROLS = fit_controls(CONTROLS, mode="values[0]", source="values[1] ? 'data' : 'text'")
 """Fields that a mode does not read leave the form (``assets/sentiment.css``)."""
 
 
@@ -80,9 +76,7 @@ class Tab(LabTab[SentimentRequest]):
         self.file = gr.UploadButton(
             "Upload CSV, JSONL or Parquet", file_types=FILES, size="sm", elem_id="sentiment-upload"
         )
-        token_section = gr.Accordion("A model or data that needs a token", open=False, elem_classes=["bt-more"])
-        with token_section, gr.Column(elem_classes=["bt-form"]):
-            self.token_field()
+        self.token_field()
         self.run_buttons()
         return inputs
 

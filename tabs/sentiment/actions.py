@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,7 +24,6 @@ from tabs.widgets.lab_actions import LabActions, Shown
 
 LAB, TRAINING = "sentiment", "finetuning"
 TASK = "classification"
-FILES = "files"
 Choices = list[tuple[str, str]]
 
 
@@ -39,8 +38,7 @@ class Actions(LabActions[SentimentRequest]):
         """What the page needs to show a run; its files and the training it led to are for its owner only."""
         stream: dict[str, Any] = reader.stream(log)
         if reader.owns(log):
-            ticket = self._services.identity.ticket(f"{log.id}/{FILES}")
-            stream |= {"files": f"runs/{log.id}/{FILES}/", "ticket": ticket, "trained": self.trained(reader, log.id)}
+            stream |= {**reader.files(log), "trained": self.trained(reader, log.id)}
         return Shown(log.id, stream)
 
     # --- what the form offers -------------------------------------------------------------------------------------
@@ -71,7 +69,7 @@ class Actions(LabActions[SentimentRequest]):
         uploads, owner = self._services.uploads, owner_of(visitor)
         try:
             if data.startswith(UPLOAD):
-                return read_table(uploads.path(data, owner), uploads.title(data, owner)).names
+                return read_table(*uploads.open(data, owner)).names
             bundled = bundled_dataset(self._services.settings, data) if data else None
             return read_table(bundled).names if bundled else []
         except LabError:
@@ -84,11 +82,7 @@ class Actions(LabActions[SentimentRequest]):
         from core.labs.sentiment.material import Reader as RowReader
 
         log, services, owner = reader.open(run), self._services, owner_of(reader.visitor)
-
-        def upload(name: str) -> tuple[Path, str]:
-            return services.uploads.path(name, owner), services.uploads.title(name, owner)
-
-        rows = RowReader(services.settings, upload, hub_token or None)
+        rows = RowReader(services.settings, partial(services.uploads.open, owner=owner), hub_token or None)
         try:
             answer: Mapping[str, Any] = services.lab(LAB).explain_row(
                 log, row, services.pool, rows, visitor=reader.visitor, owner=owner

@@ -23,6 +23,7 @@ SCRIPT = script(
     "common",
     "view_ops",
     "run_stream",
+    "results_frame",
     "sentiment_parts",
     "sentiment_words",
     "sentiment_rows",

@@ -7,10 +7,22 @@ open and which rows are corrected is the browser's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tabs.widgets.view_ops import Model, Op, push, put, reduced
+from tabs.widgets.view_ops import (
+    Change,
+    Model,
+    Op,
+    push,
+    put,
+    reduced,
+    tell_artifact,
+    tell_done,
+    tell_failed,
+    tell_progress,
+    tell_warning,
+)
 
 Record = Mapping[str, Any]
 
@@ -54,41 +66,16 @@ def _step(model: Model, record: Record) -> Iterator[Op]:
         yield push(NUMBERED[name], value={"index": record["index"], **values})
 
 
-def _artifact(model: Model, record: Record) -> Iterator[Op]:
-    yield push("files", value={name: record[name] for name in ("name", "path", "bytes")})
-
-
-def _progress(model: Model, record: Record) -> Iterator[Op]:
-    fields = ("done", "total", "unit", "note", "seconds_left")
-    yield put("progress", value={name: record.get(name) for name in fields})
-
-
 def _warning(model: Model, record: Record) -> Iterator[Op]:
     if record["text"] not in model["warnings"]:
-        yield push("warnings", value=record["text"])
+        yield from tell_warning(model, record)
 
 
-def _done(model: Model, record: Record) -> Iterator[Op]:
-    yield put("status", value=record["reason"])
-    yield from _ending(record)
-
-
-def _failed(model: Model, record: Record) -> Iterator[Op]:
-    yield put("error", value={"what": record["what"], "todo": record.get("todo", "")})
-    yield put("status", value="failed")
-    yield from _ending(record)
-
-
-def _ending(record: Record) -> Iterator[Op]:
-    yield put("progress", value=None)
-    yield put("seconds", value=record["at"])
-
-
-_KINDS: dict[str, Callable[[Model, Record], Iterator[Op]]] = {
+_KINDS: dict[str, Change] = {
     "step": _step,
-    "artifact": _artifact,
-    "progress": _progress,
+    "artifact": tell_artifact,
+    "progress": tell_progress,
     "warning": _warning,
-    "done": _done,
-    "failed": _failed,
+    "done": tell_done,
+    "failed": tell_failed,
 }

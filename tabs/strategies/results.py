@@ -14,7 +14,14 @@ import gradio as gr
 from tabs.widgets.scripts import script, widget
 
 SCRIPT = script(
-    "common", "view_ops", "run_stream", "strategies_curves", "strategies_toy", "strategies_tables", "strategies"
+    "common",
+    "view_ops",
+    "run_stream",
+    "results_frame",
+    "strategies_curves",
+    "strategies_toy",
+    "strategies_tables",
+    "strategies",
 )
 
 

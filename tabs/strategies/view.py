@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tabs.widgets.view_ops import Model, Op, nothing, push, put, reduced
+from tabs.widgets.view_ops import Model, Op, nothing, push, put, reduced, tell_done, tell_failed, tell_warning
 
 Record = Mapping[str, Any]
 
@@ -40,23 +40,6 @@ def reduce(model: Model, record: Record) -> list[Op]:
 
 def _progress(model: Model, record: Record) -> Iterator[Op]:
     yield put("progress", value={name: record.get(name) for name in ("done", "total", "note")})
-
-
-def _warning(model: Model, record: Record) -> Iterator[Op]:
-    yield push("warnings", value=record["text"])
-
-
-def _done(model: Model, record: Record) -> Iterator[Op]:
-    yield put("status", value=record["reason"])
-    yield put("progress", value=None)
-    yield put("seconds", value=record["at"])
-
-
-def _failed(model: Model, record: Record) -> Iterator[Op]:
-    yield put("error", value={"what": record["what"], "todo": record.get("todo", "")})
-    yield put("status", value="failed")
-    yield put("progress", value=None)
-    yield put("seconds", value=record["at"])
 
 
 def _step(model: Model, record: Record) -> Iterator[Op]:
@@ -102,9 +85,9 @@ def _kept(model: Model, record: Record) -> Iterator[Op]:
 
 _KINDS: dict[str, Callable[[Model, Record], Iterator[Op]]] = {
     "progress": _progress,
-    "warning": _warning,
-    "done": _done,
-    "failed": _failed,
+    "warning": tell_warning,
+    "done": tell_done,
+    "failed": tell_failed,
     "step": _step,
 }
 _STEPS: dict[str, Callable[[Model, Record], Iterator[Op]]] = {

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from core.services import Services
 
 
+FILES = "files"
+"""A part of the addresses of runs' files (``tabs.routes``), and of their tickets."""
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """A ``LabError`` inside becomes the page's one sentence, without a traceback in the server's output."""
@@ -46,6 +50,10 @@ class Reader:
         """What a run view is given: the run, and where its events can be followed."""
         ticket = self.services.identity.ticket(log.id)
         return {"run": log.id, "url": f"runs/{log.id}/events?ticket={ticket}"}
+
+    def files(self, log: RunLog) -> dict[str, str]:
+        """Where the run's files are, and the ticket that opens them."""
+        return {"files": f"runs/{log.id}/{FILES}/", "ticket": self.services.identity.ticket(f"{log.id}/{FILES}")}
 
     def owns(self, log: RunLog) -> bool:
         """Whether this reader may stop, share or go on with the run."""

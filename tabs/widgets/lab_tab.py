@@ -31,6 +31,19 @@ CLICKS: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
 """For events that come in quick succession: none is dropped."""
 
 
+def fit_controls(controls: str, **told: str) -> str:
+    """What a change of the form tells its column ``controls``, by which the lab's CSS leaves fields out.
+
+    ``told`` names data attributes and gives each a JavaScript expression over ``values``, the inputs of the event.
+    """
+    attributes = " ".join(f"controls.dataset.{name} = {expression};" for name, expression in told.items())
+    return f"""(...values) => {{
+  const controls = document.getElementById("{controls}");
+  if (controls) {{ {attributes} }}
+  return [];
+}}"""
+
+
 class Preset(Protocol[R_co]):
     """A chip: its words and what it fills the form with."""
 
@@ -84,13 +97,14 @@ class LabTab(Generic[R]):
             for preset in presets:
                 self._chips.append((gr.Button(preset.title, elem_classes=["bt-chip"], size="sm"), preset.request))
 
-    def token_field(self) -> None:
-        """Where a visitor's own Hub token is typed."""
-        self.hub_token = gr.Textbox(
-            label="Your Hugging Face token",
-            type="password",
-            info="Used for your downloads only; never stored, logged or put into a link.",
-        )
+    def token_field(self, title: str = "A model or data that needs a token") -> None:
+        """Where a visitor's own Hub token is typed, folded in under ``title``."""
+        with gr.Accordion(title, open=False, elem_classes=["bt-more"]), gr.Column(elem_classes=["bt-form"]):
+            self.hub_token = gr.Textbox(
+                label="Your Hugging Face token",
+                type="password",
+                info="Used for your downloads only; never stored, logged or put into a link.",
+            )
 
     def run_buttons(self, words: str = "Run") -> gr.Row:
         """Run and Stop, in sight whatever the length of the form; the row, for a lab that has more of them."""

@@ -88,6 +88,38 @@ def nothing(model: Model, record: Record) -> Iterator[Op]:
     return iter(())
 
 
+def tell_progress(model: Model, record: Record) -> Iterator[Op]:
+    """How far the run is; it stands until the next such record or the end."""
+    yield put("progress", value={name: record.get(name) for name in ("done", "total", "unit", "note", "seconds_left")})
+
+
+def tell_warning(model: Model, record: Record) -> Iterator[Op]:
+    """What the visitor should know."""
+    yield push("warnings", value=record["text"])
+
+
+def tell_artifact(model: Model, record: Record) -> Iterator[Op]:
+    """A file that the run has left."""
+    yield push("files", value={name: record[name] for name in ("name", "path", "bytes")})
+
+
+def tell_done(model: Model, record: Record) -> Iterator[Op]:
+    """The run is over, by itself or stopped."""
+    yield from _ended(record, record["reason"])
+
+
+def tell_failed(model: Model, record: Record) -> Iterator[Op]:
+    """The run ended in an error."""
+    yield put("error", value={"what": record["what"], "todo": record.get("todo", "")})
+    yield from _ended(record, "failed")
+
+
+def _ended(record: Record, status: str) -> Iterator[Op]:
+    yield put("status", value=status)
+    yield put("progress", value=None)
+    yield put("seconds", value=record["at"])
+
+
 def _walk(node: Any, path: list[Step], then: Step) -> Any:
     """The container at ``path``; ``then`` is the step after it and says what to make where nothing is."""
     for at, step in enumerate(path):

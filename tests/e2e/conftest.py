@@ -12,16 +12,24 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
+
+from core.services import Services
+from core.settings import Settings
+from tabs import Lab
+from tabs.page import build_page, launch_options, reducers
+from tabs.routes import add_routes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds until the app must have answered
@@ -109,6 +117,45 @@ def visit(chromium: Browser, app: RunningApp) -> Iterator[Visit]:
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@contextmanager
+def served(home: Path, labs: tuple[Lab, ...]) -> Iterator[str]:
+    """Some labs alone, in this process, offline; the page's address."""
+    services = Services(Settings(home=home, offline=True))
+    closing = threading.Event()
+    demo = build_page(services, labs=labs)
+    server, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))
+    add_routes(server, services, reducers(labs), closing)
+    yield url
+    closing.set()
+    demo.close(verbose=False)
+    services.close()
+
+
+@pytest.fixture
+def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """``new_page(width=1280, colours="light")``: an empty page of a new visitor; none of them may throw an error."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def make(width: int = 1280, colours: str = "light") -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        return context.new_page()
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def shared_link(page: Page) -> str:
+    """What "Share this run" copies. Clicked by an event, since the page below the results moves while they come."""
+    page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
+    page.locator(".bt-share:visible").dispatch_event("click")
+    return str(page.wait_for_function("window.copied", timeout=30_000).json_value())
 
 
 def _foreign(url: str) -> list[str]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import RunningApp, Visit
+from tests.e2e.conftest import RunningApp, Visit, shared_link
 
 LAB = "?tab=decoding"
 PATIENCE = 60_000
@@ -140,10 +140,7 @@ def test_two_visitors_do_not_see_each_other_and_a_share_link_is_read_only(visit:
     time.sleep(1)
     assert two.locator(TOKENS).count() == 0
 
-    one.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
-    one.locator(".bt-share").dispatch_event("click")  # the page below the results moves while they come
-    one.wait_for_function("window.copied !== undefined", timeout=PATIENCE)
-    link = one.evaluate("window.copied")
+    link = shared_link(one)
     assert parse_qs(urlsplit(link).query)["run"]
     two.goto(link)
     ready(two)

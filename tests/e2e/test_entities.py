@@ -6,18 +6,14 @@ import csv
 import io
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from core.services import Services
-from core.settings import Settings
 from tabs import Lab
-from tabs.page import build_page, launch_options, reducers
-from tabs.routes import add_routes
+from tests.e2e.conftest import served
 
 LAB = "?tab=entities"
 PATIENCE = 180_000
@@ -47,36 +43,22 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def address(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The lab in this process, beside the one that it leads to."""
-    services = Services(Settings(home=tmp_path_factory.mktemp("entities"), offline=True))
-    closing = threading.Event()
-    demo = build_page(services, labs=LABS)
-    server, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))
-    add_routes(server, services, reducers(LABS), closing)
-    yield url
-    closing.set()
-    demo.close(verbose=False)
-    services.close()
+    with served(tmp_path_factory.mktemp("entities"), LABS) as url:
+        yield url
 
 
 @pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Open]:
+def visit(new_page: Open, address: str) -> Open:
     """Each visit is a new visitor; no page may throw an error."""
-    contexts, faults = [], []
 
     def open_page(path: str = LAB, width: int = 1280, colours: str = "light") -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)  # type: ignore[arg-type]
-        contexts.append(context)
-        context.on("weberror", lambda error: faults.append(str(error.error)))
-        page = context.new_page()
+        page = new_page(width, colours)
         page.goto(address + path)
         expect(page.locator("#entities-run")).to_be_visible(timeout=PATIENCE)
         restored(page, "entities")
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 def restored(page: Page, lab: str) -> None:

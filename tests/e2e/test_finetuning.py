@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import RunningApp, Visit
+from tests.e2e.conftest import RunningApp, Visit, shared_link
 
 LAB = "?tab=finetuning"
 PATIENCE = 120_000
@@ -105,10 +105,7 @@ def test_a_shared_link_follows_live_and_a_stranger_sees_nothing(visit: Visit, ap
     one, two = quick(visit(QUICK)), ready(visit(LAB))
     train(one)
     await_steps(one, 1)
-    one.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
-    one.locator(".bt-share:visible").dispatch_event("click")  # the page below the curves moves while they come
-    one.wait_for_function("window.copied !== undefined", timeout=PATIENCE)
-    link = one.evaluate("window.copied")
+    link = shared_link(one)
     run = parse_qs(urlsplit(link).query)["run"][0].partition(".")[0]
     expect(two.locator("#training-view .bv-empty")).to_be_visible()
     two.goto(link)

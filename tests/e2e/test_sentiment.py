@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,11 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from core.services import Services
-from core.settings import Settings
 from tabs import Lab
-from tabs.page import build_page, launch_options, reducers
-from tabs.routes import add_routes
+from tests.e2e.conftest import served
 
 PATIENCE = 120_000
 VIEW = "#sentiment-view"
@@ -28,27 +24,16 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def address(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The lab alone, in this process."""
-    services = Services(Settings(home=tmp_path_factory.mktemp("sentiment"), offline=True))
-    closing = threading.Event()
-    demo = build_page(services, labs=LABS)
-    server, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))
-    add_routes(server, services, reducers(LABS), closing)
-    yield url
-    closing.set()
-    demo.close(verbose=False)
-    services.close()
+    with served(tmp_path_factory.mktemp("sentiment"), LABS) as url:
+        yield url
 
 
 @pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Open]:
+def visit(new_page: Open, address: str) -> Open:
     """Each visit is a new visitor, with inputs from the address; no page may throw an error."""
-    contexts, faults = [], []
 
     def open_page(width: int = 1280, colours: str = "light", **inputs: object) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)  # type: ignore[arg-type]
-        contexts.append(context)
-        context.on("weberror", lambda error: faults.append(str(error.error)))
-        page = context.new_page()
+        page = new_page(width, colours)
         page.goto(f"{address}?{urlencode({'tab': 'sentiment', **inputs})}")
         expect(page.locator("#sentiment-run")).to_be_visible(timeout=PATIENCE)
         page.wait_for_function("document.documentElement.dataset.restored?.includes('sentiment')", timeout=PATIENCE)
@@ -56,10 +41,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Open]:
             expect(page.locator("#sentiment-controls")).to_have_attribute("data-mode", str(mode), timeout=PATIENCE)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 def run(page: Page) -> Locator:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.services import Services
-from core.settings import Settings
 from tabs import Lab
-from tabs.page import build_page, launch_options, reducers
-from tabs.routes import add_routes
+from tests.e2e.conftest import served, shared_link
 
 LAB = "?tab=strategies"
 PATIENCE = 180_000
@@ -28,37 +24,23 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def address(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The lab alone, in this process."""
-    services = Services(Settings(home=tmp_path_factory.mktemp("strategies"), offline=True))
-    closing = threading.Event()
-    demo = build_page(services, labs=LABS)
-    server, url, _ = demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))
-    add_routes(server, services, reducers(LABS), closing)
-    yield url
-    closing.set()
-    demo.close(verbose=False)
-    services.close()
+    with served(tmp_path_factory.mktemp("strategies"), LABS) as url:
+        yield url
 
 
 @pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Open]:
+def visit(new_page: Open, address: str) -> Open:
     """Each visit is a new visitor; no page may throw an error."""
-    contexts, faults = [], []
 
     def open_page(path: str = LAB, width: int = 1280, colours: str = "light") -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)  # type: ignore[arg-type]
-        contexts.append(context)
-        context.on("weberror", lambda error: faults.append(str(error.error)))
-        page = context.new_page()
+        page = new_page(width, colours)
         page.goto(address + path)
         expect(page.locator("#strategies-run")).to_be_visible(timeout=PATIENCE)
         if found := re.search(r"budget=(\d+)", path):  # the inputs of the address are in their places
             expect(page.locator(".bt-budget input")).to_have_value(found[1], timeout=PATIENCE)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 def run(page: Page) -> None:
@@ -128,12 +110,10 @@ def test_stop_keeps_the_curves_and_a_shared_run_is_seen_by_others(visit: Open) -
     expect(page.locator(f"{VIEW} .bs-state")).to_contain_text("stopped", timeout=15_000)
     expect(page.locator(f"{VIEW} .bs-scores tbody")).to_contain_text("stopped")
 
-    page.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
-    page.locator(".bt-share").dispatch_event("click")
-    page.wait_for_function("window.copied !== undefined", timeout=PATIENCE)
+    link = shared_link(page)
     other = visit()
     expect(other.locator(f"{VIEW} .bv-empty-title")).to_have_text("Curves will appear here")
-    other.goto(page.evaluate("window.copied"))
+    other.goto(link)
     expect(other.locator(f"{VIEW} .bs-state")).to_contain_text("stopped", timeout=PATIENCE)
 
 

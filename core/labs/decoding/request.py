@@ -16,7 +16,7 @@ from core.generation.parameters import (
     StopConditions,
     Strategy,
 )
-from core.labs.base import Request, readable
+from core.labs.base import Request, choice_labels, readable
 
 ONLY_STAGE = {
     Strategy.TOP_K: "top_k",
@@ -51,7 +51,7 @@ class DecodingRequest(Request):
         min_length=1,
         max_length=4,
         description="Up to four, side by side.",
-        json_schema_extra={"labels": {s.value: title for s, title in STRATEGY_TITLES.items()}},
+        json_schema_extra=choice_labels(STRATEGY_TITLES),
     )
     temperature: float = Field(
         0.8,
@@ -155,7 +155,7 @@ class DecodingRequest(Request):
         DEFAULT_ORDER,
         title="Stage order",
         description="The order in which the sampling stages act.",
-        json_schema_extra={"labels": {s.value: title for s, title in STAGE_TITLES.items()}},
+        json_schema_extra=choice_labels(STAGE_TITLES),
     )
     by_hand: bool = Field(False, title="One token at a time", description="Wait for Next before each token.")
     check: bool = Field(

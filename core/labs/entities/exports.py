@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from core.events import Artifact
+from core.labs.base import inert
 from core.labs.entities.tagged import Tagged, plain
 from core.text.cooccurrence import sentences
 from core.text.spans import Entity
 
 _WORD = re.compile(r"\w+(?:[-'’.]\w+)*|[^\w\s]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_files(folder: Path, documents: Sequence[Tagged], about: dict[str, Any]) -> Iterator[Artifact]:
@@ -48,14 +48,9 @@ def as_csv(documents: Sequence[Tagged]) -> str:
     for one in documents:
         for entity in one.entities:
             score = f"{float(entity.score):.6f}"
-            cells = (_inert(one.name), entity.start, entity.end, _inert(entity.type), score, _inert(entity.text))
+            cells = (inert(one.name), entity.start, entity.end, inert(entity.type), score, inert(entity.text))
             writer.writerow(cells)
     return out.getvalue()
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet computes: a quotation mark before what would begin a formula."""
-    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
 
 
 def as_conll(documents: Sequence[Tagged]) -> str:

@@ -7,7 +7,6 @@ other names and other schemes were read is said in a note.
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,8 @@ from core.labs.entities.schemes import from_bioes, type_called
 from core.runtime.run_context import RunContext
 from core.settings import Settings
 from core.training.columns import TEXTS, Columns, Dropped, as_text, plan_columns
-from core.training.datafiles import CONLL_SUFFIXES, TEXT_SUFFIXES, Table, decode, read_conll, read_table
-from core.training.datasets import DataSource, find_source
+from core.training.datafiles import CONLL_SUFFIXES, TEXT_SUFFIXES, Table, decode, read_conll
+from core.training.datasets import DataSource, drawn, find_source, first_filled, read_source
 from core.training.parameters import Task
 
 MOST_WORDS = 2_000
@@ -90,7 +89,7 @@ def _uploaded(request: EntitiesRequest, settings: Settings, context: RunContext)
             made.append(document)
             notes += [f"{source.name}: {note}" for note in said]
         else:
-            table = read_table(source.path, source.name, tagged_words=True)
+            table = read_source(source, Task.TOKENS, request.seed)
             made += _documents_of(table, request, source.name)
             notes += [f"{source.name}: {note}" for note in table.notes]
     count = len(made)
@@ -113,7 +112,7 @@ def _rows(request: EntitiesRequest, settings: Settings, context: RunContext) -> 
         assert source.path is not None
         document, notes = _one_document(source.path, source.name)
         return Documents((document,), source.name, tuple(notes))
-    table = _table(source, request.seed)
+    table = read_source(source, Task.TOKENS, request.seed)
     rows = _documents_of(table, request, source.name)
     return Documents(tuple(rows), source.name, tuple(table.notes))
 
@@ -128,7 +127,7 @@ def _documents_of(table: Table, request: EntitiesRequest, name: str) -> list[Doc
         listed = ", ".join(f"“{column[:40]}”" for column in table.names[:12])
         what = f"There is no column “{chosen[:60]}”" if chosen else "No column of texts was recognised"
         raise BadInput(f"{what} in {name}. It has {listed}.", "Name one of them as the words column.")
-    kept = _drawn(len(table.rows), request, table.notes)
+    kept = drawn(len(table.rows), request.rows, request.seed, table.notes)
     made = []
     for place in kept:
         value = table.rows[place].get(chosen)
@@ -140,16 +139,16 @@ def _documents_of(table: Table, request: EntitiesRequest, name: str) -> list[Doc
 def labelled_rows(request: EntitiesRequest, settings: Settings, context: RunContext) -> Labelled:
     """Sentences with tags. Raises ``BadInput`` for data that has none."""
     source = _source(request.labelled, settings, context)
-    table = _table(source, request.seed)
+    table = read_source(source, Task.TOKENS, request.seed)
     rows = table.validation or table.rows
-    first = {name: row[name] for row in reversed(rows[:1000]) for name in row if row[name] is not None}
-    plan = plan_columns(table.names, first, Columns(request.words_column, request.tags_column), Task.TOKENS)
+    columns = Columns(request.words_column, request.tags_column)
+    plan = plan_columns(table.names, first_filled(rows), columns, Task.TOKENS)
     dropped = Dropped()
     made = plan.rows(rows, dropped)
     notes = [*table.notes, *dropped.notes()]
     if not made:
         raise BadInput("No sentence of this data can be used.", "Choose data with words and a tag for each.")
-    made = [made[place] for place in _drawn(len(made), request, notes)]
+    made = [made[place] for place in drawn(len(made), request.rows, request.seed, notes)]
     longest = max(len(row["words"]) for row in made)
     if longest > MOST_WORDS:
         raise BadInput(
@@ -163,28 +162,7 @@ def labelled_rows(request: EntitiesRequest, settings: Settings, context: RunCont
 
 
 def _source(name: str, settings: Settings, context: RunContext) -> DataSource:
-    def upload(wanted: str) -> tuple[Path, str]:
-        uploads = context.uploads
-        return uploads.path(wanted, context.owner), uploads.title(wanted, context.owner)
-
-    return find_source(name, settings, upload=upload, token=context.secret)
-
-
-def _table(source: DataSource, seed: int) -> Table:
-    if source.kind == "hub":
-        from core.training.hub_datasets import read_hub
-
-        return read_hub(source.name, source.token, seed, offline=source.offline, public=source.public)
-    assert source.path is not None
-    return read_table(source.path, source.name if source.kind == "file" else "", tagged_words=True)
-
-
-def _drawn(count: int, request: EntitiesRequest, notes: list[str]) -> list[int]:
-    """The rows that are read, in their order."""
-    if count <= request.rows:
-        return list(range(count))
-    notes.append(f"{request.rows:,} of {count:,} rows are read, drawn by the seed.")
-    return sorted(random.Random(request.seed).sample(range(count), request.rows))
+    return find_source(name, settings, upload=context.upload, token=context.secret)
 
 
 def _name(tag: Any, classes: Sequence[str] | None) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from core.labs.base import Request, readable
+from core.labs.base import Request, choice_labels, readable
 from core.labs.entities.choices import (
     AGGREGATION_TITLES,
     DOCUMENTS,
@@ -32,10 +31,6 @@ DEFAULT_TEXT = (
 )
 
 
-def _labels(titles: Mapping[Any, str]) -> dict[str, Any]:
-    return {"labels": {member.value: title for member, title in titles.items()}}
-
-
 class EntitiesRequest(Request):
     """One model and one way to look at what it says of tokens; each mode reads the fields that it needs."""
 
@@ -43,7 +38,7 @@ class EntitiesRequest(Request):
         Mode.TAG,
         title="What to do",
         description="Find entities, compare how subwords become words, inspect the alignment, or measure.",
-        json_schema_extra=_labels(MODE_TITLES),
+        json_schema_extra=choice_labels(MODE_TITLES),
     )
     model: str = Field(
         DEFAULT_MODEL,
@@ -78,7 +73,7 @@ class EntitiesRequest(Request):
         Aggregation.SIMPLE,
         title="Aggregation",
         description="How labels of tokens become entities. “Subwords to words” shows all five.",
-        json_schema_extra=_labels(AGGREGATION_TITLES),
+        json_schema_extra=choice_labels(AGGREGATION_TITLES),
     )
     minimum_score: float = Field(
         0.0,

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from core.labs.base import Request, readable
+from core.labs.base import Request, choice_labels, readable
 
 
 class ExportKind(StrEnum):
@@ -46,7 +46,7 @@ class ExportRequest(Request):
         ExportKind.ZIP,
         title="Make",
         description="What to make of it.",
-        json_schema_extra={"labels": {kind.value: title for kind, title in EXPORT_TITLES.items()}},
+        json_schema_extra=choice_labels(EXPORT_TITLES),
     )
     repo: str = Field("", title="Repository", max_length=200, description="On the Hub: your-name/model-name.")
     private: bool = Field(True, title="Private", description="Only you see the repository.")

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.catalog.catalog import Catalog, Located
@@ -86,7 +87,7 @@ def opened(request: FinetuningRequest, settings: Settings, uploads: Uploads, own
     source = find_source(
         request.data,
         settings,
-        upload=lambda name: (uploads.path(name, owner), uploads.title(name, owner)),
+        upload=partial(uploads.open, owner=owner),
         token=token,
     )
     columns = Columns(request.text_column, request.target_column)

@@ -57,10 +57,7 @@ def prepare(request: FinetuningRequest, settings: Settings, context: RunContext)
     """The rows of a request: a bundled set, a Hub dataset, or the owner's upload."""
     from core.training.datasets import Columns, find_source, open_data
 
-    def upload(name: str) -> tuple[Path, str]:
-        return context.uploads.path(name, context.owner), context.uploads.title(name, context.owner)
-
-    source = find_source(request.data, settings, upload=upload, token=context.secret)
+    source = find_source(request.data, settings, upload=context.upload, token=context.secret)
     columns = Columns(request.text_column, request.target_column)
     return open_data(source, columns, request.task, request.validation_share, request.seed)
 

@@ -17,6 +17,7 @@ from typing import Any
 from core.errors import Stopped
 from core.events import Artifact, Done, Event, Metric, Step
 from core.events import Warning as Notice
+from core.labs.base import inert
 from core.labs.sentiment.material import Item, Texts, read_texts, reader_of, shown_text
 from core.labs.sentiment.predicting import (
     SHOWN_ROWS,
@@ -37,7 +38,6 @@ from core.text.classify import Prediction
 from core.text.windows import limit_of
 
 FILE = "predictions.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -142,30 +142,25 @@ def write_predictions(path: Path, texts: Texts, labels: Sequence[str], found: di
     draft = path.with_suffix(".part")
     with draft.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow([inert(name) for name in (*names, *own)])
+        writer.writerow([_cell(name) for name in (*names, *own)])
         for i in sorted(found):
-            cells = [inert(_cell(texts.rows[i].get(name))) for name in names]
+            cells = [_cell(texts.rows[i].get(name)) for name in names]
             writer.writerow([*cells, *_predicted(found[i], labels)])
     draft.replace(path)
     return path.stat().st_size
 
 
-def inert(cell: str) -> str:
-    """A cell that no spreadsheet computes: an apostrophe before what would begin a formula. Numbers stay."""
-    if not cell.lstrip(" ").startswith(_FORMULA) or _NUMBER.fullmatch(cell):
-        return cell
-    return f"'{cell}"
-
-
 def _cell(value: Any) -> str:
+    """A value as text that no spreadsheet computes; numbers stay as they are."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.replace("\0", "")
+    text = text.replace("\0", "")
+    return text if _NUMBER.fullmatch(text) else inert(text)
 
 
 def _predicted(one: Prediction, labels: Sequence[str]) -> list[str]:
     numbers = [f"{value:.6f}" for value in one.probabilities]
     if len(labels) < 2:
         return numbers
-    return [inert(labels[one.label]), numbers[one.label], *numbers]
+    return [_cell(labels[one.label]), numbers[one.label], *numbers]

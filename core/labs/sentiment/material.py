@@ -8,7 +8,6 @@ most models have seen the other one.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from core.labs.sentiment.request import SentimentRequest
 from core.runtime.run_context import RunContext
 from core.settings import Settings
 from core.text.attribution import PAIR_MARK
-from core.training.columns import Columns, Dropped, Plan, Row, is_missing, plan_columns, plan_texts
-from core.training.datafiles import Table, read_table
-from core.training.datasets import DataSource, find_source
+from core.training.columns import Columns, Dropped, Plan, Row, plan_columns, plan_texts
+from core.training.datafiles import Table
+from core.training.datasets import DataSource, drawn, find_source, first_filled, read_source
 from core.training.parameters import Task
 
 Item = str | tuple[str, str]
@@ -65,12 +64,7 @@ class Labelled:
 
 def reader_of(settings: Settings, context: RunContext) -> Reader:
     """A run's reader."""
-
-    def upload(name: str) -> tuple[Path, str]:
-        uploads = context.uploads
-        return uploads.path(name, context.owner), uploads.title(name, context.owner)
-
-    return Reader(settings, upload, context.secret)
+    return Reader(settings, context.upload, context.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +90,11 @@ def open_rows(request: SentimentRequest, reader: Reader, *, labels: bool) -> Ope
     """The request's data with the columns that a text, and with ``labels`` its label, are in. Raises ``LabError``."""
     name = request.labelled if labels else request.data
     source = find_source(name, reader.settings, upload=reader.upload, token=reader.token)
-    if source.kind == "hub":
-        from core.training.hub_datasets import read_hub
-
-        table = read_hub(source.name, source.token, request.seed, offline=source.offline, public=source.public)
-    else:
-        assert source.path is not None
-        table = read_table(source.path, source.name if source.kind == "file" else "")
+    table = read_source(source, Task.CLASSIFICATION, request.seed)
     rows = table.validation or table.rows
     columns = Columns(request.text_column, request.target_column, request.pair_column)
     if labels:
-        plan = plan_columns(table.names, _first_filled(rows), columns, Task.CLASSIFICATION)
+        plan = plan_columns(table.names, first_filled(rows), columns, Task.CLASSIFICATION)
     else:
         plan = plan_texts(table.names, columns)
     return Opened(table, rows, plan, source)
@@ -124,7 +112,7 @@ def read_texts(request: SentimentRequest, reader: Reader) -> Texts:
     notes = [*opened.table.notes, *dropped.notes()]
     if not found:
         raise BadInput(f"{name} has no text in column “{plan.text[:60]}”.", "Choose another column.")
-    kept = [found[place] for place in drawn(len(found), request, notes)]
+    kept = [found[place] for place in drawn(len(found), request.rows, request.seed, notes)]
     return Texts(tuple(item for item, _ in kept), tuple(row for _, row in kept), name, tuple(notes))
 
 
@@ -138,7 +126,7 @@ def read_labelled(request: SentimentRequest, reader: Reader) -> Labelled:
         raise BadInput(
             f"No row of {opened.source.name} has both a text and a label.", "Choose other columns, or other data."
         )
-    kept = [found[place] for place in drawn(len(found), request, notes)]
+    kept = [found[place] for place in drawn(len(found), request.rows, request.seed, notes)]
     spare = [(_item(row, plan), label_name(row["label"], classes)) for row in plan.rows(opened.other, Dropped())]
     return Labelled(
         items=tuple(item for item, _ in kept),
@@ -148,14 +136,6 @@ def read_labelled(request: SentimentRequest, reader: Reader) -> Labelled:
         notes=tuple(notes),
         spare=tuple(spare),
     )
-
-
-def drawn(count: int, request: SentimentRequest, notes: list[str]) -> list[int]:
-    """The places that are read of so many, in their order."""
-    if count <= request.rows:
-        return list(range(count))
-    notes.append(f"{request.rows:,} of {count:,} rows are read, drawn by the seed.")
-    return sorted(random.Random(request.seed).sample(range(count), request.rows))
 
 
 def first_text(item: Item) -> str:
@@ -181,12 +161,3 @@ def label_name(label: str | int, classes: Sequence[str]) -> str:
     if isinstance(label, int) and 0 <= label < len(classes):
         return classes[label]
     return str(label)
-
-
-def _first_filled(rows: Sequence[Row]) -> Row:
-    first: Row = {}
-    for row in rows[:1000]:
-        for name, value in row.items():
-            if not is_missing(value):
-                first.setdefault(name, value)
-    return first

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,7 @@ def corrected_file(
     request = SentimentRequest.model_validate(log.meta.request)
     labels, title = _model_of(log)
 
-    def upload(name: str) -> tuple[Path, str]:
-        return uploads.path(name, owner), uploads.title(name, owner)
-
-    labelled = read_labelled(request, Reader(uploads.settings, upload, token))
+    labelled = read_labelled(request, Reader(uploads.settings, partial(uploads.open, owner=owner), token))
     places = _measured(log)
     known = known_rows(labelled, labels, title)
     numbers = dict(zip(known.places, known.gold, strict=True))

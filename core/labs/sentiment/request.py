@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from core.labs.base import Request, readable
+from core.labs.base import Request, choice_labels, readable
 from core.labs.sentiment.choices import (
     AXIS_TITLES,
     LONG_TITLES,
@@ -41,10 +40,6 @@ DEFAULT_TEMPLATES = (
 )
 
 
-def _labels(titles: Mapping[Any, str]) -> dict[str, Any]:
-    return {"labels": {member.value: title for member, title in titles.items()}}
-
-
 class SentimentRequest(Request):
     """One model (or several to compare) on some texts; each mode reads the fields that it needs."""
 
@@ -52,7 +47,7 @@ class SentimentRequest(Request):
         Mode.LABEL,
         title="What to do",
         description="Label texts, ask why, change words, probe for bias, measure, or compare models.",
-        json_schema_extra=_labels(MODE_TITLES),
+        json_schema_extra=choice_labels(MODE_TITLES),
     )
     model: str = Field(
         DEFAULT_MODEL,
@@ -99,7 +94,7 @@ class SentimentRequest(Request):
         Long.WINDOWS,
         title="Long texts",
         description="Texts of more tokens than the model reads at once.",
-        json_schema_extra=_labels(LONG_TITLES),
+        json_schema_extra=choice_labels(LONG_TITLES),
     )
     target: str = Field(
         "",
@@ -122,13 +117,13 @@ class SentimentRequest(Request):
         title="Try also",
         max_length=3,
         description="Edits that are made for you where the text has a word for them.",
-        json_schema_extra=_labels(SWAP_TITLES),
+        json_schema_extra=choice_labels(SWAP_TITLES),
     )
     axis: Axis = Field(
         Axis.GENDER,
         title="Groups by",
         description="By what the people in the sentences differ.",
-        json_schema_extra=_labels(AXIS_TITLES),
+        json_schema_extra=choice_labels(AXIS_TITLES),
     )
     templates: tuple[str, ...] = Field(
         DEFAULT_TEMPLATES,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,7 @@ Located = tuple[str, str | None, list[str]]
 
 def script(request: SentimentRequest, pool: Pool, catalog: Catalog, owner: str = "", token: str | None = None) -> str:
     """The script's text; run it in the repository's folder. Raises ``NotFound`` for what is not the owner's."""
-    uploads = Uploads(pool.settings)
-
-    def upload(name: str) -> tuple[Path, str]:
-        return uploads.path(name, owner), uploads.title(name, owner)
-
+    upload = partial(Uploads(pool.settings).open, owner=owner)
     writer = _Writer(request, pool, catalog, owner, token, Reader(pool.settings, upload, token))
     body = "\n\n".join(part.strip("\n") + "\n" for part in writer.parts())
     text = f'"""{_WORDS[request.mode]}"""\n\nfrom __future__ import annotations\n\n{_imports(body)}\n{body}'

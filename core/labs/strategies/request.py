@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from core.labs.base import Request, readable
+from core.labs.base import Request, choice_labels, readable
 from core.labs.strategies.choices import (
     DATA_TITLES,
     MODEL_TITLES,
@@ -34,10 +33,6 @@ FEWEST_OWN = 5
 """Own texts of each label at least: some to learn from, one to validate with, one to test with."""
 
 
-def _labels(titles: Mapping[Any, str]) -> dict[str, Any]:
-    return {"labels": {member.value: title for member, title in titles.items()}}
-
-
 class StrategiesRequest(Request):
     """Each model with each strategy: same data, same first weights, same budget."""
 
@@ -47,13 +42,13 @@ class StrategiesRequest(Request):
         min_length=1,
         max_length=5,
         description="The first two learn from the data below, the others from short texts.",
-        json_schema_extra=_labels(MODEL_TITLES),
+        json_schema_extra=choice_labels(MODEL_TITLES),
     )
     data: Data = Field(
         Data.DIGITS,
         title="Data",
         description="Digits, or points in the plane: those show the decision boundary.",
-        json_schema_extra=_labels(DATA_TITLES),
+        json_schema_extra=choice_labels(DATA_TITLES),
     )
     strategies: tuple[Strategy, ...] = Field(
         (Strategy.FULL, Strategy.MINI, Strategy.SINGLE),
@@ -61,7 +56,7 @@ class StrategiesRequest(Request):
         min_length=1,
         max_length=4,
         description="From how many examples each update is computed.",
-        json_schema_extra=_labels(STRATEGY_TITLES),
+        json_schema_extra=choice_labels(STRATEGY_TITLES),
     )
     batch_size: int = Field(32, title="Batch size", ge=2, le=512, description="Of the mini-batches.")
     micro_batches: int = Field(
@@ -96,7 +91,7 @@ class StrategiesRequest(Request):
         Optimizer.SGD,
         title="Optimizer",
         description="What turns a gradient into an update.",
-        json_schema_extra=_labels(OPTIMIZER_TITLES),
+        json_schema_extra=choice_labels(OPTIMIZER_TITLES),
     )
     learning_rate: float = Field(
         0.1,

@@ -27,7 +27,6 @@ TEST, VALIDATION = 0, 1
 EXCHANGED = 0.5
 UNTAGGED = 0.2
 _TAIL_WORDS = 150
-_PIECES = 3
 _SENTENCES = re.compile(r"\s*\n\s*")
 
 
@@ -59,7 +58,7 @@ class Recipe:
 
 
 def sentiment(root: Path) -> HeadData:
-    """Sentences of film reviews twice; phrases of buyers, comments, our opinions, reviews and pieces of them once."""
+    """Sentences of film reviews four times; phrases of buyers, comments, our opinions and reviews, cut, once."""
     rng = random.Random(MIXTURE_SEED)
     train, validation, test = _folds(sources.sentence_polarity(root))
     phrases, _, held_phrases = _folds(sources.pros_cons(root))
@@ -67,7 +66,7 @@ def sentiment(root: Path) -> HeadData:
     comments = sources.emotions_as_sentiment(root, "train")
     held_comments = sources.emotions_as_sentiment(root, "test")
     added = [
-        *_balanced(phrases, 6000, rng),
+        *_balanced(phrases, 4000, rng),
         *_balanced(comments, 4000, rng),
         *_cut_reviews(reviews, rng),
         *opinions(4000, rng),
@@ -78,25 +77,26 @@ def sentiment(root: Path) -> HeadData:
         "movie_reviews": held_reviews,
         "comments": _balanced(held_comments, 500, rng),
     }
-    return HeadData(train * 2 + added, validation, tests)
+    return HeadData(train * 4 + added, validation, tests)
 
 
 def _cut_reviews(reviews: Sequence[Row], rng: random.Random) -> list[Row]:
-    """Pieces of two or three sentences; of every second review also its end, or its beginning (the trainer cuts it)."""
-    texts: list[tuple[str, int]] = []
+    """Of each review one row: its beginning (the trainer cuts it), its end, or a few sentences in a row."""
+    rows: list[Row] = []
     for review in reviews:
         lines = [line for line in _SENTENCES.split(review["text"]) if line]
-        if rng.random() < 0.5:
-            whole = " ".join(lines)
-            texts.append((" ".join(whole.split()[-_TAIL_WORDS:]) if rng.random() < 0.5 else whole, review["label"]))
-        for _ in range(_PIECES):
-            start = rng.randrange(max(1, len(lines) - 2))
-            texts.append((" ".join(lines[start : start + rng.randint(2, 3)]), review["label"]))
-    return [{"text": text, "label": label} for text, label in texts]
+        way, text = rng.randrange(4), " ".join(lines)
+        if way == 1:
+            text = " ".join(text.split()[-_TAIL_WORDS:])
+        elif way > 1:
+            start = rng.randrange(max(1, len(lines) - 3))
+            text = " ".join(lines[start : start + rng.randint(2, 4)])
+        rows.append({"text": text, "label": review["label"]})
+    return rows
 
 
 def entities(root: Path) -> HeadData:
-    """EWT five times, tweets once; sentences without an entity only now and then after the first time.
+    """EWT eight times, tweets twice; sentences without an entity only now and then after the first time.
 
     The repetitions have other names in half of the places, so that contexts are learned rather than names. Four fifths
     of the dev file train, and twice as often, since the train file is an earlier release of the annotation; what is
@@ -110,10 +110,10 @@ def entities(root: Path) -> HeadData:
     tweets, _, held_tweets = _folds(sources.broad_twitter(root))
     known = names.mentions(sentences)
     train = list(sentences)
-    for _ in range(4):
+    for _ in range(7):
         again = _mostly_tagged([*sentences, *recent], UNTAGGED, rng)
         train += [names.exchanged(row, known, EXCHANGED, rng) for row in again]
-    train += _mostly_tagged(tweets, UNTAGGED, rng)
+    train += tweets + _mostly_tagged(tweets, UNTAGGED, rng)
     return HeadData(train, kept_out, {"english_ewt": sources.english_ewt(root, "test"), "broad_twitter": held_tweets})
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from core.measure.classification import ClassScores, report
+from core.measure.entities import TypeScores, entity_scores
 from core.training.batches import IGNORED, PadBatch
 from core.training.columns import Row
 from core.training.encoding import encode_batch
@@ -65,46 +67,26 @@ def _tags(row: Row, chosen: Sequence[int], words: Sequence[int]) -> list[int]:
 
 
 def label_scores(gold: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, macro F1, and precision, recall, F1 and rows of each label."""
-    from sklearn.metrics import precision_recall_fscore_support  # type: ignore[import-untyped]  # ships no types
-
-    numbers = range(len(labels))
-    parts = precision_recall_fscore_support(gold, predicted, labels=list(numbers), zero_division=0)
-    precision, recall, f1, count = (part.tolist() for part in parts)
+    """Accuracy, macro F1 over all labels, and precision, recall, F1 and rows of each label."""
+    found = report(gold, predicted, labels)
     return {
-        "rows": len(gold),
-        "accuracy": _rounded(sum(a == b for a, b in zip(gold, predicted, strict=True)) / len(gold)),
-        "macro_f1": _rounded(sum(f1) / len(f1)),
-        "per_class": {
-            labels[n]: {
-                "precision": _rounded(precision[n]),
-                "recall": _rounded(recall[n]),
-                "f1": _rounded(f1[n]),
-                "rows": int(count[n]),
-            }
-            for n in numbers
-        },
+        "rows": found.n,
+        "accuracy": _rounded(found.accuracy),
+        "macro_f1": _rounded(sum(one.f1 for one in found.classes) / len(found.classes)),
+        "per_class": {one.label: {**_three(one), "rows": one.n} for one in found.classes},
     }
 
 
 def tag_scores(gold: Sequence[list[int]], predicted: Sequence[list[int]], tags: Sequence[str]) -> dict[str, Any]:
     """Micro precision, recall and F1 of whole entities, strict IOB2, and those of each type."""
-    from seqeval.metrics import classification_report  # type: ignore[import-untyped]  # ships no types
-    from seqeval.scheme import IOB2  # type: ignore[import-untyped]  # ships no types
-
-    named = [[[tags[number] for number in row] for row in side] for side in (gold, predicted)]
-    report = classification_report(*named, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
-    types = {name: _entity_row(row) for name, row in report.items() if not name.endswith(" avg")}
-    return {"rows": len(gold), **_entity_row(report["micro avg"]), "per_type": types}
+    names = [[[tags[number] for number in row] for row in side] for side in (gold, predicted)]
+    strict = entity_scores(*names).strict
+    types = {one.type: {**_three(one), "entities": one.n} for one in strict.types}
+    return {"rows": len(gold), **_three(strict.micro), "entities": strict.micro.n, "per_type": types}
 
 
-def _entity_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "precision": _rounded(row["precision"]),
-        "recall": _rounded(row["recall"]),
-        "f1": _rounded(row["f1-score"]),
-        "entities": int(row["support"]),
-    }
+def _three(one: ClassScores | TypeScores) -> dict[str, float]:
+    return {"precision": _rounded(one.precision), "recall": _rounded(one.recall), "f1": _rounded(one.f1)}
 
 
 def score(model: Any, tokenizer: Any, rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
