@@ -23,7 +23,7 @@ _UNLIMITED = 1_000_000
 """Tokenizers without a limit of their own name one beyond this."""
 _AT_ONCE = 8192
 """Tokens of a window at most: a language model may take a hundred thousand, and the memory of as many."""
-_BLOCK_TEXTS, _BLOCK_CHARACTERS = 4096, 1_000_000
+_BLOCK_TEXTS, _BLOCK_CHARACTERS = 4096, 250_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ class Actions(LabActions[EntitiesRequest]):
         """What can be read: the text, bundled sets, the visitor's files."""
         sets = [one for one in dataset_choices(self._services.settings) if one.task == TASK]
         own = self.uploads(visitor) if visitor else []
-        return [("The text above", TEXT), *((f"{one.title} · {one.note}", one.name) for one in sets), *own]
+        bundled = ((f"{one.title} · {one.note}", one.name) for one in sets)
+        return [("The typed text, or the check set", TEXT), *bundled, *own]
 
     def keep(self, paths: Sequence[str], visitor: str) -> tuple[Choices, str, list[str]]:
         """Keep uploaded files: what a picker offers for them, what is chosen, and the documents if they are several."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.labs.entities.choices import Aggregation, Mode
+from core.labs.entities.choices import Mode
 from core.labs.entities.request import CHECK_SET, EntitiesRequest
 
 
@@ -58,9 +58,9 @@ LONG = " ".join(
 )
 
 FIND = EntitiesRequest()
-GRAPH = EntitiesRequest(text=NEWS, aggregation=Aggregation.FIRST)
-INFORMAL = EntitiesRequest(text=TWEET, aggregation=Aggregation.FIRST)
-WINDOWS = EntitiesRequest(text=LONG, aggregation=Aggregation.FIRST)
+GRAPH = EntitiesRequest(text=NEWS)
+INFORMAL = EntitiesRequest(text=TWEET)
+WINDOWS = EntitiesRequest(text=LONG)
 STRATEGIES = EntitiesRequest(mode=Mode.STRATEGIES, text=RARE)
 ALIGNMENT = EntitiesRequest(mode=Mode.ALIGNMENT, text=ALIGNED, tags="B-PER I-PER O B-ORG O B-LOC O")
 CUT = EntitiesRequest(

@@ -58,7 +58,7 @@ class EntitiesRequest(Request):
         TEXT,
         title="Read",
         max_length=300,
-        description="The text above, your documents, a bundled set, an uploaded file, or a Hub dataset.",
+        description="The typed text (Evaluate: the check set), your documents, a bundled set, a file, a Hub dataset.",
     )
     documents: tuple[str, ...] = Field(
         (),
@@ -70,7 +70,7 @@ class EntitiesRequest(Request):
     words_column: str = Field("", title="Words column", max_length=200, description="Empty: found by its usual name.")
     tags_column: str = Field("", title="Tags column", max_length=200, description="Empty: found by its usual name.")
     aggregation: Aggregation = Field(
-        Aggregation.SIMPLE,
+        Aggregation.FIRST,
         title="Aggregation",
         description="How labels of tokens become entities. “Subwords to words” shows all five.",
         json_schema_extra=choice_labels(AGGREGATION_TITLES),

@@ -60,4 +60,5 @@ class FinetuningRequest(TrainingParameters, Request):
         return tuple(readable(prompt) for prompt in prompts if prompt.strip())
 
     def summary(self) -> str:
-        return f"{METHOD_TITLES[self.method]} · {self.model} · {self.data}"
+        data = "an uploaded file" if self.data.startswith("upload:") else self.data
+        return f"{METHOD_TITLES[self.method]} · {self.model} · {data}"

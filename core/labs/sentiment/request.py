@@ -75,7 +75,7 @@ class SentimentRequest(Request):
         "",
         title="Read",
         max_length=300,
-        description="The text above, a bundled set, an uploaded file, or a Hub dataset.",
+        description="The typed text (to evaluate: the check set), a bundled set, an uploaded file, or a Hub dataset.",
     )
     text_column: str = Field("", title="Text column", max_length=200, description="Empty: found by its usual name.")
     target_column: str = Field("", title="Label column", max_length=200, description="Empty: found by its usual name.")

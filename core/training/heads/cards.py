@@ -70,23 +70,27 @@ DATASETS = {
 DATA = {
     "sentiment": """\
 - Sentence Polarity 1.0 (Pang and Lee, 2005; CC BY 4.0; on the Hub as `cornell-movie-review-data/rotten_tomatoes`):
-  sentences of film reviews, each twice. Held out: `sha1(text) mod 10` is 0, of the stripped line in UTF-8;
+  sentences of film reviews, each four times. Held out: `sha1(text) mod 10` is 0, of the stripped line in UTF-8;
   1 is for validation. The same rule splits the next two.
-- Pros and Cons (Ganapathibhotla and Liu, 2008; CC BY 4.0): 6,000 phrases of each side.
-- Movie reviews, polarity 2.0 (Pang and Lee, 2004; CC BY 4.0 in NLTK's edition): of each review three pieces of
-  two or three sentences, and of every second one also its beginning or its last 150 words.
+- Pros and Cons (Ganapathibhotla and Liu, 2008; CC BY 4.0): 4,000 phrases of each side.
+- Movie reviews, polarity 2.0 (Pang and Lee, 2004; CC BY 4.0 in NLTK's edition): of each review its
+  beginning, its last 150 words, or a few sentences in a row.
 - GoEmotions (Demszky et al., 2020; Apache-2.0; `google-research-datasets/go_emotions`): 4,000 comments with joy as
   positive, 4,000 with anger, disgust, fear or sadness as negative. Its own test file is held out.
 - 4,000 short sentences about service, food, places, products and news, put together from lists written for this
-  (`core/training/heads/opinions.txt`).""",
+  (`core/training/heads/opinions.txt`). They were written after an earlier head's mistakes on `assets/checks` had been
+  read, so the figure on those rows is no independent test; the public ones above are.""",
     "entities": """\
 - English EWT of Universal NER (Mayhew et al., 2024; CC BY-SA 4.0; `universalner/universal_ner`, `en_ewt`): the train
   file in an early release, and four fifths of the dev file (twice, since its annotation is the final one); the last
   fifth is for validation. `OTH` and `B-O` are `O`. The test file is held out whole.
-- After the first time EWT stands in the mixture four more times with half of its names exchanged for others: from the
+- After the first time EWT stands in the mixture seven more times with half of its names exchanged for others: from the
   lists that lie in `core/training/heads/name_lists`, or from other sentences of the same files.
-- Broad Twitter Corpus (Derczynski et al., 2016; CC BY 4.0; `GateNLP/broad_twitter_corpus`): its tweets once. Held out:
-  `sha1` of the words with spaces between them, mod 10, is 0.""",
+- Broad Twitter Corpus (Derczynski et al., 2016; CC BY 4.0; `GateNLP/broad_twitter_corpus`): its tweets twice. Held
+  out: `sha1` of the words with spaces between them, mod 10, is 0.
+
+How often EWT stands in the mixture, and the lists of names, were changed after earlier heads had been scored on the EWT
+test (0.765 and 0.774), so that test is not wholly unseen by whoever made this one.""",
     "emotions": """\
 - GoEmotions (Demszky et al., 2020; Apache-2.0; `google-research-datasets/go_emotions`) in seven groups, with its own
   train, dev and test files. Comments with several groups are left out, in training and in the scores. Joy and neutral
@@ -163,15 +167,15 @@ _FIGURES = {"f1": "F1 (strict, IOB2)", "precision": "precision", "accuracy": "ac
 
 
 def _scores(recipe: Recipe, seeds: Sequence[dict[str, Any]]) -> str:
-    head = " | ".join(f"seed {one['seed']}" for one in seeds)
-    lines = [f"| Test | Rows | Figure | Mean | {head} |", "|---|---|---|---|" + "---|" * len(seeds)]
+    names = [*(["Mean"] if len(seeds) > 1 else []), *(f"seed {one['seed']}" for one in seeds)]
+    lines = [f"| Test | Rows | Figure | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
     for test, title in ((name, TEST_TITLES[name]) for name in seeds[0]["tests"]):
         for figure in figure_names(recipe):
             values = [one["tests"][test][figure] for one in seeds]
-            mean = sum(values) / len(values)
-            cells = " | ".join(f"{value:.4f}" for value in values)
+            means = [f"**{sum(values) / len(values):.4f}**"] if len(values) > 1 else []
+            cells = " | ".join([*means, *(f"{value:.4f}" for value in values)])
             rows = f"{seeds[0]['tests'][test]['rows']:,}"
-            lines.append(f"| {title} | {rows} | {_FIGURES[figure]} | **{mean:.4f}** | {cells} |")
+            lines.append(f"| {title} | {rows} | {_FIGURES[figure]} | {cells} |")
     return "\n".join(lines)
 
 
