@@ -28,24 +28,32 @@ from dataclasses import replace
 from core.catalog.catalog import Catalog, Located
 from core.catalog.facts import ModelFacts
 from core.catalog.known import is_known
-from core.catalog.sizes import bytes_text
 from core.errors import BadInput, Busy, DoesNotFit, LabError, OutOfMemory, Stopped
-from core.runtime.attaching import adapter_bytes, attach
+from core.runtime.attaching import attach
 from core.runtime.bundled_heads import bundled_head
 from core.runtime.devices import Device, detect_devices, give_back
 from core.runtime.lanes import Lanes
 from core.runtime.ledger import Ledger
 from core.runtime.loading import LoadedModel, ModelSpec, load
 from core.runtime.placement import Placement, Policy, place, room_on
-from core.runtime.pool_entries import Entry, Loader, PoolEntry, alike, base_spec, idle_entries, own_spec, without
+from core.runtime.pool_entries import (
+    Entry,
+    Loader,
+    PoolEntry,
+    alike,
+    base_spec,
+    idle_entries,
+    own_spec,
+    placed_beside,
+    policy_of,
+    without,
+)
 from core.runtime.translate import is_out_of_memory, translate, translating
 from core.runtime.tuned import Tuned, TunedModels, is_tuned
 from core.settings import Settings
 
 __all__ = ["LoadedModel", "ModelSpec", "Pool", "PoolEntry"]
 
-PLANNED_ROWS = 4
-"""Rows of context each model is planned for: as many as the columns that decode side by side."""
 CANCEL_POLL = 0.05
 """Seconds between two looks at a waiting lease's ``cancelled``."""
 
@@ -99,6 +107,25 @@ class Pool:
                 raise
         finally:
             self._return(entry)
+
+    @contextmanager
+    def room_for_copies(self, beside: LoadedModel, count: int, title: str) -> Iterator[None]:
+        """Keep ``count`` bytes free where a borrowed model is, for what the body makes of it.
+
+        Raises ``DoesNotFit`` or ``Busy``, with ``title`` as what needs them, before the body.
+        """
+        with self._changed:
+            base = next(entry for entry in self._entries.values() if entry.loaded is beside)
+            entry = Entry(base.spec, title, base=base, borrowers=1, used=self._clock(), copies=count)
+            entry.spec = replace(base.spec, base=title, seed=id(entry))  # its own, whoever copies the same at once
+            base.borrowers += 1
+            self._entries[entry.spec] = entry
+        try:
+            self._admit(entry, beside.facts)
+            yield
+        finally:
+            with self._changed:
+                self._evict(entry)
 
     def plan(self, spec: ModelSpec, token: str | None = None, owner: str = "") -> Placement:
         """Where ``spec`` would go now, idle models making room; loads nothing, and downloads nothing.
@@ -240,7 +267,8 @@ class Pool:
     def _admit(self, entry: Entry, facts: ModelFacts) -> Placement:
         """Place the model, evict what is idle until it has room, and reserve that room."""
         with self._changed:
-            entry.title = facts.title if entry.tuned is None else entry.tuned.title
+            if not entry.copies:
+                entry.title = facts.title if entry.tuned is None else entry.tuned.title
             placement = self._placed(facts, entry.spec, entry)
             device = self._device(placement.device)
             gone: list[Entry] = []
@@ -276,43 +304,16 @@ class Pool:
         self, gone: Sequence[Entry], facts: ModelFacts, spec: ModelSpec, entry: Entry | None
     ) -> Placement:
         if entry is not None and entry.base is not None:
-            return self._placed_beside(gone, entry)
+            device = without(self._device(entry.base.device), gone)
+            return placed_beside(entry, room_on(device, self._policy(entry.spec, gone)))
         return place(facts, [without(device, gone) for device in self._devices()], self._policy(spec, gone))
-
-    def _placed_beside(self, gone: Sequence[Entry], entry: Entry) -> Placement:
-        """Where the base is, with weights of its own and the base's room for rows once more."""
-        assert entry.base is not None
-        assert entry.base.placement is not None
-        assert entry.tuned is not None
-        like, own = entry.base.placement, adapter_bytes(entry.tuned)
-        why = f"beside {entry.base.title}, which is in memory once: {bytes_text(own)} of its own. {like.why}"
-        placement = replace(like, weight_bytes=own, why=why)
-        room = room_on(without(self._device(like.device), gone), self._policy(entry.spec, gone))
-        if placement.total_bytes > room:
-            raise DoesNotFit(
-                f"{entry.title} needs {bytes_text(placement.total_bytes)} beside its base; {like.device} has "
-                f"{bytes_text(room)} to give.",
-                "End what else uses memory there, or choose a smaller model.",
-            )
-        return placement
 
     def _policy(self, spec: ModelSpec, gone: Sequence[Entry]) -> Policy:
         """What is wanted, and what is promised on each device once ``gone`` are evicted."""
         staying = [e.placement for e in self._entries.values() if e.placement is not None and e not in gone]
         mine = [(placement.device, placement.total_bytes) for placement in staying]
         others = [(device.name, self._ledger.reserved_by_others(device.name)) for device in self._devices()]
-        return Policy(
-            purpose=spec.purpose,
-            batch=PLANNED_ROWS if spec.rows is None else spec.rows,
-            context=spec.context,
-            budget_bytes=self.settings.memory_budget,
-            promised=(*mine, *others),
-            device=spec.device,
-            dtype=spec.dtype,
-            trainable=spec.trainable,
-            quantization=spec.quantization,
-            checkpointing=spec.checkpointing,
-        )
+        return policy_of(spec, (*mine, *others), self.settings.memory_budget)
 
     def _idle(self, device: str | None = None) -> list[Entry]:
         return idle_entries(self._entries.values(), device)

@@ -9,15 +9,21 @@ from typing import Literal, Protocol
 
 from core.catalog.catalog import Located
 from core.catalog.facts import ModelFacts
-from core.errors import BadInput, LabError
+from core.catalog.sizes import bytes_text
+from core.errors import BadInput, DoesNotFit, LabError
+from core.runtime.attaching import adapter_bytes
 from core.runtime.devices import Device
 from core.runtime.lanes import Lane
 from core.runtime.loading import LoadedModel, ModelSpec
-from core.runtime.placement import Placement
+from core.runtime.placement import Placement, Policy
 from core.runtime.tuned import Tuned
 
 State = Literal["loading", "ready"]
 _DOES = {None: "writes text", "classification": "labels whole texts", "tokens": "labels words"}
+
+
+PLANNED_ROWS = 4
+"""Rows of context each model is planned for: as many as the columns that decode side by side."""
 
 
 class Loader(Protocol):
@@ -53,6 +59,7 @@ class Entry:
     placement: Placement | None = None
     loaded: LoadedModel | None = None
     error: LabError | None = None
+    copies: int = 0  # bytes that a borrower of the base makes beside it: no model that anybody could borrow
 
     @property
     def device(self) -> str:
@@ -87,6 +94,42 @@ def without(device: Device, gone: Sequence[Entry]) -> Device:
     """``device`` with the memory it will have when ``gone`` are evicted."""
     freed = sum(entry.loaded.bytes for entry in gone if entry.loaded is not None and entry.device == device.name)
     return replace(device, free_bytes=device.free_bytes + freed)
+
+
+def policy_of(spec: ModelSpec, promised: tuple[tuple[str, int], ...], budget_bytes: int | None) -> Policy:
+    """What ``spec`` asks of the placement."""
+    return Policy(
+        purpose=spec.purpose,
+        batch=PLANNED_ROWS if spec.rows is None else spec.rows,
+        context=spec.context,
+        budget_bytes=budget_bytes,
+        promised=promised,
+        device=spec.device,
+        dtype=spec.dtype,
+        trainable=spec.trainable,
+        quantization=spec.quantization,
+        checkpointing=spec.checkpointing,
+    )
+
+
+def placed_beside(entry: Entry, room: int) -> Placement:
+    """Where the base is, with weights of its own and the base's room for rows once more.
+
+    Raises ``DoesNotFit`` when that is more than ``room`` bytes.
+    """
+    assert entry.base is not None
+    assert entry.base.placement is not None
+    like = entry.base.placement
+    own = adapter_bytes(entry.tuned) if entry.tuned is not None else entry.copies
+    why = f"beside {entry.base.title}, which is in memory once: {bytes_text(own)} of its own. {like.why}"
+    placement = replace(like, weight_bytes=own, why=why)
+    if placement.total_bytes > room:
+        raise DoesNotFit(
+            f"{entry.title} needs {bytes_text(placement.total_bytes)} beside its base; {like.device} has "
+            f"{bytes_text(room)} to give.",
+            "End what else uses memory there, or choose a smaller model.",
+        )
+    return placement
 
 
 def own_spec(spec: ModelSpec, tuned: Tuned | None) -> ModelSpec:

@@ -20,7 +20,8 @@ from core.runtime.devices import Device
 from core.runtime.lanes import Lanes
 from core.runtime.ledger import Ledger
 from core.runtime.placement import Policy, place
-from core.runtime.pool import PLANNED_ROWS, ModelSpec, Pool
+from core.runtime.pool import ModelSpec, Pool
+from core.runtime.pool_entries import PLANNED_ROWS
 from core.settings import Settings
 from tests.fakes_models import GB, TINY_LLAMA, FakeCatalog, FakeClock, FakeLoader, cpu, cuda, named, write_model
 
@@ -122,6 +123,27 @@ def test_room_that_borrowers_hold_is_refused_at_once(build: Callable[..., Bench]
         assert sorted(_names(bench)) == ["a", "b"]
     _borrow(bench, C)
     assert "c" in _names(bench)
+
+
+def test_copies_of_a_borrowed_model_have_their_room_reserved(build: Callable[..., Bench]) -> None:
+    bench = build(budget=3 * ONE)
+    _borrow(bench, B, C)
+    with bench.pool.lease(A) as loaded:
+        with bench.pool.room_for_copies(loaded, loaded.bytes, "the merge of a"):
+            assert "b" not in _names(bench), "idle models make room"
+            assert bench.ledger.reserved_here("cpu") > 2 * ONE - loaded.bytes
+            with pytest.raises(Busy, match="no room for the graph of a while"):
+                bench.pool.room_for_copies(loaded, ONE, "the graph of a").__enter__()
+            bench.pool.drop_idle()
+            assert "a" in _names(bench)
+        with (
+            pytest.raises(DoesNotFit, match="the merge of a needs"),
+            bench.pool.room_for_copies(loaded, 3 * ONE, "the merge of a"),
+        ):
+            pytest.fail("there is no such room")
+    assert bench.pool.snapshot()[0].borrowers == 0
+    bench.pool.drop_idle()
+    assert bench.ledger.reserved_here("cpu") == 0
 
 
 def test_what_never_fits_says_so(build: Callable[..., Bench]) -> None:

@@ -39,6 +39,8 @@ from core.training.packaging import folder_bytes, pack
 EVENTS_FOLDER = "tensorboard"
 GRAPH = "model.onnx"
 CERTIFICATE = "certificate.json"
+FLOAT32 = 4
+"""Bytes of a number in a graph, whatever the model computes in."""
 
 
 def run(request: ExportRequest, pool: Pool, context: RunContext) -> Iterator[Event]:
@@ -74,6 +76,8 @@ def _merge(request: ExportRequest, tuned: Tuned, pool: Pool, context: RunContext
     with ExitStack() as leases:
         adapted, base = _leased(leases, tuned, pool, context)
         yield Progress(done=0, note=f"Merging into {tuned.base} in {adapted.placement.dtype}")
+        copies = 2 * base.bytes  # the one that the adapter is worked into, and what was written, read back
+        leases.enter_context(pool.room_for_copies(base, copies, f"the merge of {tuned.title}"))
         merge(base, tuned, adapted.tokenizer, folder)
         context.check()
         spec = ModelSpec("merged", head=tuned.head)
@@ -90,6 +94,8 @@ def _onnx(request: ExportRequest, tuned: Tuned, pool: Pool, context: RunContext)
     with ExitStack() as leases:
         adapted, base = _leased(leases, tuned, pool, context)
         yield Progress(done=0, note="Tracing the model for onnxruntime")
+        copies = 3 * FLOAT32 * base.facts.parameters  # the one that is traced, its graph, and the graph as it runs
+        leases.enter_context(pool.room_for_copies(base, copies, f"the graph of {tuned.title}"))
         model = onnx_source(adapted, base, tuned)
         export_onnx(model, folder / GRAPH)
         adapted.model.config.save_pretrained(str(folder))
