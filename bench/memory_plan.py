@@ -85,7 +85,8 @@ def one(folder: Path, method: str) -> dict[str, int]:
     from core.runtime.devices import give_back
     from core.runtime.loading import ModelSpec, load
     from core.runtime.placement import Placement
-    from core.runtime.training_memory import TrainingDetails, training_plan, weight_bytes
+    from core.runtime.schemes import scheme_bytes
+    from core.runtime.training_memory import TrainingDetails, training_plan
 
     quantization: Any = "nf4" if method == "qlora" else None
 
@@ -109,7 +110,7 @@ def one(folder: Path, method: str) -> dict[str, int]:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew, without the loading's own
     train(model, method, folder)
     peak = resident("VmHWM") - before
-    planned = weight_bytes(located.facts, quantization, 4)
+    planned = scheme_bytes(located.facts, quantization or "float32")
     return {"planned_weights": planned, "weights": weights, "planned_peak": plan.total, "peak": peak}
 
 

@@ -59,6 +59,12 @@ LABS: tuple[Lab, ...] = (
         "tabs.decoding",
     ),
     Lab(
+        "quantization",
+        "Quantization",
+        "The same model in fewer bits: what it saves, what it costs and why, measured on your own prompt.",
+        "tabs.quantization",
+    ),
+    Lab(
         "finetuning",
         "Fine-tuning",
         "A model learns from your examples while you watch. The same rows before and after say what changed.",

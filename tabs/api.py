@@ -19,6 +19,7 @@ from core.labs.base import Request
 from core.labs.decoding.request import DecodingRequest
 from core.labs.entities.request import EntitiesRequest
 from core.labs.finetuning.request import FinetuningRequest
+from core.labs.quantization.request import QuantizationRequest
 from core.labs.sentiment.request import SentimentRequest
 from core.labs.strategies.request import StrategiesRequest
 from core.refusals import titles_of
@@ -28,6 +29,7 @@ from core.services import Services
 
 REQUESTS: dict[str, type[Request]] = {
     "decoding": DecodingRequest,
+    "quantization": QuantizationRequest,
     "finetuning": FinetuningRequest,
     "strategies": StrategiesRequest,
     "sentiment": SentimentRequest,

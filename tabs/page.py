@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from core.services import Services
 
 JS = Path(__file__).parent / "widgets" / "js"
-STYLES = ("theme.css", "views.css", "training.css", "strategies.css", "sentiment.css", "entities.css")
+STYLES = (
+    "theme.css",
+    "views.css",
+    "training.css",
+    "strategies.css",
+    "sentiment.css",
+    "entities.css",
+    "quantization.css",
+)
 WORKERS = 400  # the queue's slots: each event in flight holds one, asynchronous or not
 
 WORDMARK = (

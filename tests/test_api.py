@@ -41,7 +41,7 @@ def decode(client: Client, visitor: str = "", **request: Any) -> dict[str, Any]:
 
 def test_only_our_endpoints_are_named(client: Client) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
-    labs = {"/decoding", "/finetuning", "/strategies", "/sentiment", "/entities"}
+    labs = {"/decoding", "/quantization", "/finetuning", "/strategies", "/sentiment", "/entities"}
     assert set(named) == {*labs, "/events", "/stop", "/schema"}
 
 
@@ -142,3 +142,12 @@ def test_strategies_answer_with_scores(client: Client) -> None:
     reply = client.predict({"budget": 1}, api_name="/strategies")
     assert reply["status"] == "finished", reply
     assert reply["result"]
+
+
+def test_a_memory_plan_is_answered_and_a_bad_scheme_is_not(client: Client) -> None:
+    asked = {"mode": "plan", "model": "mistralai/Mistral-7B-Instruct-v0.3", "schemes": ["nf4-double"]}
+    reply = client.predict(asked, api_name="/quantization")
+    assert reply["status"] == "finished", reply
+    refused = client.predict({"schemes": ["nf3"]}, api_name="/quantization")
+    assert refused["status"] == "failed"
+    assert "Schemes" in refused["error"]

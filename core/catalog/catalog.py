@@ -102,6 +102,24 @@ class Catalog:
             return known_facts(name)
         raise NotFound(f"The size of {name} is not known before it is downloaded.", "Load it once, or choose another.")
 
+    def shape(self, name: str, token: str | None = None) -> tuple[ModelFacts, bool]:
+        """Facts of any model with no weight downloaded, and whether they were read from its own files.
+
+        Of one that is only on the Hub the config and the weights' headers are read, with ``token``. Raises what
+        ``locate`` raises.
+        """
+        if self._here(name) is not None:
+            return self.facts(name), True
+        check_name(name)
+        if is_known(name):
+            return self.facts(name), self._hub.cached(name) is not None
+        cached = self._hub.cached(name)
+        if cached is not None:
+            self._hub.authorize(name, token)
+            return facts_from_folder(cached, name, "hub"), True
+        folder, tensors = self._hub.shape(name, token)
+        return facts_from_folder(folder, name, "hub", tensors), True
+
     def _here(self, name: str) -> tuple[Path, Source] | None:
         """A bundled or local model's folder; None when the name can only be one of the Hub."""
         if not name.isprintable() or not name or max(map(len, Path(name).parts), default=256) > 255:

@@ -92,8 +92,13 @@ def architecture_tree(facts: ModelFacts) -> list[dict[str, Any]]:
     return [plain(part) for part in facts.tree]
 
 
-def facts_from_folder(folder: Path, name: str | None = None, source: Source = "local") -> ModelFacts:
-    """Facts of the model in ``folder``, called ``name`` (by default the folder's own)."""
+def facts_from_folder(
+    folder: Path, name: str | None = None, source: Source = "local", tensors: Sequence[TensorInfo] | None = None
+) -> ModelFacts:
+    """Facts of the model in ``folder``, called ``name`` (by default the folder's own).
+
+    ``tensors`` are its own where its weights are elsewhere.
+    """
     if not (folder / "config.json").is_file():
         raise BadModel(f"{name or folder.name} has no config.json.", "Choose a folder that from_pretrained can load.")
     config = read_json(folder / "config.json")
@@ -102,7 +107,7 @@ def facts_from_folder(folder: Path, name: str | None = None, source: Source = "l
         name=name or folder.name,
         title=str(card.get("title") or (name or folder.name)),
         config=config,
-        tensors=folder_tensors(folder),
+        tensors=folder_tensors(folder) if tensors is None else tensors,
         has_chat_template=_has_chat_template(folder),
         source=source,
         licence=_one_word(card.get("license") or card.get("licence")),

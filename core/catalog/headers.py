@@ -108,7 +108,8 @@ def _tensor(name: str, entry: dict[str, Any]) -> TensorInfo:
     return TensorInfo(name, tuple(int(n) for n in entry["shape"]), str(entry["dtype"]), int(end) - int(start))
 
 
-def _shards(folder: Path) -> tuple[Path, ...]:
+def indexed_files(folder: Path) -> tuple[str, ...]:
+    """The names of the shards that the index in ``folder`` lists, whether they are there or not."""
     index = read_json(folder / INDEX)
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -117,6 +118,12 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise BadModel(f"{folder.name}/{INDEX} names a file outside its folder.", "Choose another model.")
+    return tuple(names)
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    names = indexed_files(folder)
+    for name in names:
         if not (folder / name).is_file():
             raise BadModel(f"{folder.name} lacks {name}, which its index names.", _COPY_AGAIN)
     return tuple(folder / name for name in names)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from core.catalog.headers import INDEX, WEIGHTS, without_safetensors
+from core.catalog.headers import INDEX, WEIGHTS, TensorInfo, indexed_files, without_safetensors
 from core.catalog.sizes import bytes_text
 from core.catalog.transfer_errors import explain_transfer
 from core.errors import BadInput, BadModel, Busy, DoesNotFit, LabError, NotFound, Unreachable
@@ -98,6 +98,28 @@ class Hub:
             if here is None:
                 raise
             return here
+
+    def shape(self, name: str, token: str | None = None) -> tuple[Path, tuple[TensorInfo, ...]]:
+        """The small files of ``name`` and its tensors, from the headers of its weights: no weight travels."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import EntryNotFoundError
+
+        self.authorize(name, token)
+        folder = self._snapshot(name, token, SMALL_FILES)
+        files = indexed_files(folder) if (folder / INDEX).is_file() else (WEIGHTS,)
+        api = HfApi(endpoint=self._endpoint, token=token or False)
+        try:
+            headers = [api.parse_safetensors_file_metadata(name, file, timeout=REQUEST_SECONDS) for file in files]
+        except EntryNotFoundError as error:
+            raise without_safetensors(name, []) from error
+        except Exception as error:
+            raise _explained(error, name) from error
+        found = [
+            TensorInfo(tensor, tuple(info.shape), info.dtype, info.data_offsets[1] - info.data_offsets[0])
+            for header in headers
+            for tensor, info in header.tensors.items()
+        ]
+        return folder, tuple(tensor for tensor in found if not tensor.is_buffer)
 
     def cached(self, name: str) -> Path | None:
         """The folder of ``name`` if all of it is on this machine; asks nobody."""

@@ -52,6 +52,11 @@ def known_linear_modules(name: str, head: Head | None = None) -> list[LinearGrou
     return _groups(tensors_of(CONFIGS[name]), str(CONFIGS[name]["model_type"]), head)
 
 
+def linear_modules_of(facts: ModelFacts, head: Head | None = None) -> list[LinearGroup]:
+    """The groups of any model whose facts are known."""
+    return _groups(facts.tensors, "gpt2" if facts.architecture.startswith("GPT2") else "", head)
+
+
 def targeted(groups: Sequence[LinearGroup], targets: Sequence[str]) -> dict[str, LinearGroup]:
     """Each layer's full name that ``targets`` reach (all of them if empty), with its group."""
     paths = {path: group for group in groups for path in group.paths}

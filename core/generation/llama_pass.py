@@ -41,7 +41,9 @@ def is_plain_llama(model: Any) -> bool:
 
 def _is_the_librarys(module: nn.Module) -> bool:
     """Whether a module computes what its class does: plain layers, and transformers' own."""
-    plain = type(module) in (nn.Linear, nn.Embedding, nn.SiLU, nn.ModuleList)
+    if type(module) is nn.Linear:
+        return type(module.weight) is nn.Parameter  # a quantized weight has products of its own
+    plain = type(module) in (nn.Embedding, nn.SiLU, nn.ModuleList)
     return plain or type(module).__module__.startswith("transformers.")
 
 

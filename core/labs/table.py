@@ -24,6 +24,7 @@ class LabEntry(NamedTuple):
 
 LABS: dict[str, LabEntry] = {
     "decoding": LabEntry("core.labs.decoding.run", warm=True),
+    "quantization": LabEntry("core.labs.quantization.run"),
     "finetuning": LabEntry("core.labs.finetuning.run", "job"),
     "finetuning_export": LabEntry("core.labs.finetuning.export"),
     "strategies": LabEntry("core.labs.strategies.run"),

@@ -11,12 +11,17 @@ import gc
 import os
 import platform
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
+_TRIM_SECONDS, _TRIM_REST = 0.02, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,57 @@ def process_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def synchronize(device: str) -> None:
+    """Wait until what was sent to ``device`` is done, for a clock that is to be read; a CPU has done it already."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
 def give_back(device: str) -> None:
     """Return memory of dropped tensors on ``device`` to the system, as far as the allocator lets go of it."""
     gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; it keeps much of what it is given back
-        if trim is not None:
-            trim(0)
+    _trim()
     torch = sys.modules.get("torch")
     if torch is not None and device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif torch is not None and device == "mps":
         torch.mps.empty_cache()
+
+
+@contextmanager
+def small_heap() -> Iterator[None]:
+    """Hand back what the body frees as it goes.
+
+    Where short-lived tensors alternate with such that stay, as when weights are quantized one by one, glibc's heap
+    otherwise grows to several times what is in use.
+    """
+    ended = threading.Event()
+
+    def run() -> None:
+        wait = _TRIM_SECONDS
+        while not ended.wait(wait):
+            start = time.thread_time()
+            _trim()
+            wait = max(_TRIM_SECONDS, _TRIM_REST * (time.thread_time() - start))  # it holds up who allocates
+
+    thread = threading.Thread(target=run, name="small-heap", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _trim() -> None:
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; it keeps much of what it is given back
+        if trim is not None:
+            trim(0)
 
 
 def _cpu() -> Device:

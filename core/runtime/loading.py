@@ -8,6 +8,7 @@ Promises
 - The model is in eval mode, needs no gradients, and attends with sdpa. Tokenizers of models that write pad on the left,
   those of models that label on the right.
 - 4-bit weights that are loaded for training stay exact (see ``quantized``).
+- A load for measuring is read: its seconds, and its memory at the peak and afterwards, every weight in memory.
 - Every failure is a ``LabError``; torch and transformers are imported when the first model is loaded.
 
 Does not decide where a model goes (``placement``), nor how long it stays (``pool``).
@@ -16,19 +17,31 @@ Does not decide where a model goes (``placement``), nor how long it stays (``poo
 from __future__ import annotations
 
 import gc
+import importlib
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.catalog.catalog import Located
 from core.catalog.facts import ModelFacts
+from core.catalog.headers import read_json
 from core.catalog.parts import part_of
 from core.errors import BadModel, Internal, LabError
-from core.runtime.devices import give_back
+from core.runtime.devices import give_back, small_heap
 from core.runtime.lanes import InlineLane, Lane
-from core.runtime.placement import Dtype, Placement
-from core.runtime.quantized import keep_plain, nf4_config, own_memory, quantized_bytes
+from core.runtime.memory_readings import LoadReading, reading
+from core.runtime.placement import Placement
+from core.runtime.quantized import (
+    keep_odd_plain,
+    keep_plain,
+    model_bytes,
+    own_memory,
+    quantization_config,
+    quiet_libraries,
+)
+from core.runtime.schemes import SCHEMES, Dtype, Quantized
 from core.runtime.translate import translate
 
 if TYPE_CHECKING:
@@ -40,6 +53,8 @@ HEAD_CLASSES = {
 }  # fmt: skip
 _MAY_BE_NEW = ("pooler.", "encoder.pooler.")
 """Encoders saved without a pooler get a fresh one, which nothing here reads."""
+_NUMBERS_APART = 1024
+"""How far apart numbers may be so that each page of memory (4096 bytes at least) has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +63,33 @@ class ModelSpec:
 
     ``head`` labels texts or tokens. With ``labels`` it is made anew where the files have none of that size, from
     ``seed``; without, it has to be in the files. ``trainable`` parameters (None: all), ``rows`` of ``context`` tokens
-    in a pass and ``checkpointing`` are what memory is planned for.
+    in a pass and ``checkpointing`` are what memory is planned for. "measure" is a model by itself, loaded from the
+    files to be read and gone when it comes back; ``turn`` tells such leases apart, and is the pool's to set.
     """
 
     base: str
     adapter: str | None = None
     head: Literal["classification", "tokens"] | None = None
-    purpose: Literal["infer", "train"] = "infer"
+    purpose: Literal["infer", "train", "measure"] = "infer"
     device: str | None = None
     dtype: Dtype | None = None
     labels: tuple[str, ...] = ()
-    quantization: Literal["nf4"] | None = None
+    quantization: Quantized | None = None
     trainable: int | None = None
     rows: int | None = None
     context: int | None = None
     checkpointing: bool = False
     seed: int = 0
+    turn: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A model in memory. Forward passes go through ``lane``; ``bytes`` is what parameters and buffers take.
+    """A model in memory. Forward passes go through ``lane``; ``bytes`` is what parameters, buffers and constants take.
 
     A label's number is its place in ``spec.labels``, and ``model.config`` has the names. ``fresh`` are the modules, by
     their full names, that the files did not have: whoever keeps only a part of the model has to keep these too.
+    ``loading`` is what was read while it was loaded to be measured.
     """
 
     spec: ModelSpec
@@ -83,6 +101,7 @@ class LoadedModel:
     device: torch.device
     bytes: int
     fresh: tuple[str, ...] = ()
+    loading: LoadReading | None = None
 
 
 def load(
@@ -95,9 +114,10 @@ def load(
     import torch
 
     spec = spec or ModelSpec(located.name)
+    quiet_libraries()
     try:
         tokenizer = _tokenizer(located, spec)
-        model, fresh = _model(located, placement, spec)
+        model, fresh, loading = _read_model(located, placement, spec)
         if spec.head is not None and model.config.pad_token_id is None:
             model.config.pad_token_id = tokenizer.pad_token_id  # by it a language model finds each text's last token
     except Exception as error:
@@ -112,8 +132,9 @@ def load(
         tokenizer=tokenizer,
         lane=lane or InlineLane(placement.device),
         device=torch.device(placement.device),
-        bytes=_bytes(model),
+        bytes=model_bytes(model),
         fresh=fresh,
+        loading=loading,
     )
 
 
@@ -129,6 +150,36 @@ def _tokenizer(located: Located, spec: ModelSpec) -> Any:
     return tokenizer
 
 
+def _read_model(
+    located: Located, placement: Placement, spec: ModelSpec
+) -> tuple[Any, tuple[str, ...], LoadReading | None]:
+    """The model, its new modules, and what its loading took where that is asked for."""
+    if spec.purpose != "measure":
+        return *_model(located, placement, spec), None
+    _import_libraries(located, spec)
+    with reading(placement.device) as taken:
+        model, fresh = _model(located, placement, spec)
+        if spec.quantization is None and placement.device == "cpu":
+            touch(model)
+    return model, fresh, taken
+
+
+def touch(model: Any) -> None:
+    """Bring every weight into memory: in a mapped file they come there one by one, when they are first used."""
+    for parameter in model.parameters():
+        parameter.data.flatten()[::_NUMBERS_APART].sum()
+
+
+def _import_libraries(located: Located, spec: ModelSpec) -> None:
+    """Import what the load would, so that no library's own memory is taken for the model's."""
+    import transformers
+    import transformers.quantizers.auto
+
+    getattr(transformers, located.facts.architecture, None)
+    if spec.quantization is not None:
+        importlib.import_module(SCHEMES[spec.quantization].library)
+
+
 def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any, tuple[str, ...]]:
     """The model, and the names of its modules that are new."""
     import torch
@@ -136,8 +187,9 @@ def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any
 
     transformers.utils.logging.disable_progress_bar()  # a server's log is no place for bars
     name = _AUTO_CLASSES[located.facts.kind] if spec.head is None else HEAD_CLASSES[spec.head]
-    options = {**_head_options(spec), **_quantization_options(placement, spec)}
-    with torch.random.fork_rng(devices=()):
+    saved = spec.quantization is not None and "quantization_config" in read_json(located.path / "config.json")
+    options = {**_head_options(spec), **_quantization_options(placement, spec, saved)}
+    with torch.random.fork_rng(devices=()), small_heap() if spec.quantization else nullcontext():
         torch.manual_seed(spec.seed)
         model, info = getattr(transformers, name).from_pretrained(
             located.path,
@@ -154,10 +206,11 @@ def _model(located: Located, placement: Placement, spec: ModelSpec) -> tuple[Any
     if spec.quantization is None:
         model.to(torch.device(placement.device))  # 4-bit weights are made where they belong, and must not be moved
     else:
-        own_memory(model)
-        give_back(placement.device)  # packing left the full-precision copies behind
-        if spec.purpose == "train":
-            keep_plain(model)
+        if not saved:
+            own_memory(model)
+        if spec.purpose != "measure":  # the reading does
+            give_back(placement.device)  # packing left the full-precision copies behind
+        (keep_plain if spec.purpose == "train" else keep_odd_plain)(model)
     new = {key.rpartition(".")[0] for key in (*info["missing_keys"], *mismatched)}
     return model.eval().requires_grad_(False), tuple(sorted(new))
 
@@ -174,15 +227,17 @@ def _head_options(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _quantization_options(placement: Placement, spec: ModelSpec) -> dict[str, Any]:
+def _quantization_options(placement: Placement, spec: ModelSpec, saved: bool) -> dict[str, Any]:
+    """``saved``: the files are quantized already, and their own config says how."""
     import torch
 
     if spec.quantization is None:
         return {}
-    return {
-        "quantization_config": nf4_config(getattr(torch, placement.dtype)),
-        "device_map": {"": placement.device},
-    }
+    options: dict[str, Any] = {"device_map": {"": placement.device}}
+    if not saved:
+        dtype = getattr(torch, placement.dtype)
+        options["quantization_config"] = quantization_config(spec.quantization, dtype)
+    return options
 
 
 def _check_complete(located: Located, missing: Sequence[str], mismatched: Sequence[str], spec: ModelSpec) -> None:
@@ -219,9 +274,3 @@ def _let_go(error: BaseException) -> None:
         traceback.clear_frames(seen.__traceback__)
         seen = seen.__cause__ or seen.__context__
     gc.collect()
-
-
-def _bytes(model: Any) -> int:
-    tensors = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}  # tied ones once
-    stored: int = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    return stored + quantized_bytes(model)

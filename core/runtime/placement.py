@@ -4,7 +4,7 @@ Promises: pure (the same facts, devices and policy give the same answer, and not
 device, in the order given, on which everything fits; a sentence with the numbers behind the choice or the refusal.
 
 Estimates, all in bytes
-- weights: parameters x dtype.
+- weights: parameters x dtype, or what a quantized scheme stores (see ``schemes``).
 - KV cache: 2 x layers x kv_heads x head_dim x context x batch x dtype; twice that for encoder-decoders, whose decoder
   also keeps keys and values of the input; none for encoders and for training.
 - activations: for inference one layer's and the logits of one position.
@@ -21,12 +21,12 @@ from typing import Literal
 
 from core.catalog.facts import ModelFacts
 from core.catalog.sizes import bytes_text
-from core.errors import DoesNotFit
+from core.errors import BadInput, DoesNotFit
 from core.runtime.devices import Device
-from core.runtime.training_memory import TrainingDetails, training_plan, weight_bytes
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+from core.runtime.schemes import DTYPE_BYTES as DTYPE_BYTES
+from core.runtime.schemes import SCHEMES, Quantized, refusal, scheme_bytes
+from core.runtime.schemes import Dtype as Dtype
+from core.runtime.training_memory import TrainingDetails, training_plan
 
 COMFORTABLE_SHARE = 0.25
 """On a CPU float32 is exact and no slower, so small models keep it while they take at most this share of memory."""
@@ -43,10 +43,11 @@ class Policy:
     ``budget_bytes`` bounds what may be reserved on each device (by default all of it), and ``promised`` says how much
     of that is reserved already, as (device, bytes) pairs. ``reserve_share`` of the free memory is left alone.
     ``device`` and ``dtype`` are wishes that are kept or refused. ``trainable`` counts trained parameters (None: all).
-    ``quantization`` packs the linear layers' weights; ``checkpointing`` is activation checkpointing.
+    ``quantization`` packs the linear layers' weights; ``checkpointing`` is activation checkpointing. To measure takes
+    what inference takes.
     """
 
-    purpose: Literal["infer", "train"] = "infer"
+    purpose: Literal["infer", "train", "measure"] = "infer"
     batch: int = 1
     context: int | None = None
     budget_bytes: int | None = None
@@ -55,7 +56,7 @@ class Policy:
     device: str | None = None
     dtype: Dtype | None = None
     trainable: int | None = None
-    quantization: Literal["nf4"] | None = None
+    quantization: Quantized | None = None
     checkpointing: bool = False
 
 
@@ -81,12 +82,15 @@ class Placement:
 def place(facts: ModelFacts, devices: Sequence[Device], policy: Policy) -> Placement:
     """The placement of a model on the first of ``devices`` that takes it.
 
-    Raises ``DoesNotFit`` with what is needed, what there is, and what to do.
+    Raises ``DoesNotFit`` with what is needed, what there is, and what to do, ``BadInput`` for a quantized scheme that
+    none of them can run.
     """
     wanted = [device for device in devices if policy.device in (None, device.name, device.type)]
     if not wanted:
         names = ", ".join(device.name for device in devices)
         raise DoesNotFit(f"There is no device {policy.device} here.", f"Choose one of: {names}.")
+    if policy.quantization is not None:
+        wanted = _able(facts, wanted, policy.quantization)
     passed: list[str] = []
     refusals: list[tuple[int, int, Device, Dtype]] = []
     for device in wanted:
@@ -98,6 +102,16 @@ def place(facts: ModelFacts, devices: Sequence[Device], policy: Policy) -> Place
             refusals.append((plan.total_bytes, room, device, dtype))
         passed.append(f"{device.label} has {bytes_text(room_on(device, policy))} to give")
     raise _refusal(facts, policy, refusals)
+
+
+def _able(facts: ModelFacts, devices: Sequence[Device], scheme: Quantized) -> list[Device]:
+    """Those of ``devices`` that can run the scheme."""
+    reasons = [refusal(scheme, facts, device) for device in devices]
+    able = [device for device, reason in zip(devices, reasons, strict=True) if reason is None]
+    if not able:
+        what = next(reason for reason in reasons if reason is not None)
+        raise BadInput(f"{SCHEMES[scheme].title} is not possible here. {what}", "Choose another scheme or model.")
+    return able
 
 
 def kv_cache_bytes(facts: ModelFacts, dtype: str, context: int, batch: int) -> int:
@@ -137,7 +151,7 @@ def _plan(facts: ModelFacts, device: Device, dtype: Dtype, policy: Policy) -> Pl
     return Placement(
         device=device.name,
         dtype=dtype,
-        weight_bytes=weight_bytes(facts, policy.quantization, size),
+        weight_bytes=scheme_bytes(facts, policy.quantization or dtype, dtype),
         kv_bytes=kv_cache_bytes(facts, dtype, context, policy.batch),
         activation_bytes=activations + policy.batch * facts.vocab_size * 4,
         optimizer_bytes=0,

@@ -12,13 +12,15 @@ Promises
   has loaded it; a fine-tuned model (``tuned:<run>``) is lent to its owner only, a bundled head to everybody.
 - Whatever was trained beside a base is attached to the one in memory, which stays as long as they do: one without a
   head, however many heads are in use.
-- A model that is lent to be trained is lent once, and is gone when it comes back.
+- A model that is lent to be trained or measured is lent once, and is gone when it comes back. Two who measure the same
+  have one each; two who train the same take turns.
 
 A lease that waits for somebody else's load can be cancelled; a load in progress cannot.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +39,7 @@ from core.runtime.ledger import Ledger
 from core.runtime.loading import LoadedModel, ModelSpec, load
 from core.runtime.placement import Placement, Policy, place, room_on
 from core.runtime.pool_entries import (
+    LENT_ONCE,
     Entry,
     Loader,
     PoolEntry,
@@ -81,6 +84,7 @@ class Pool:
         self._devices = devices
         self._clock = clock
         self._entries: dict[ModelSpec, Entry] = {}
+        self._turns = itertools.count(1)
         self._changed = threading.Condition()
 
     @contextmanager
@@ -181,6 +185,8 @@ class Pool:
         if cancelled():
             raise Stopped("Stopped.")
         with self._changed:
+            if spec.purpose == "measure":
+                spec = replace(spec, turn=next(self._turns))
             entry = self._entries.get(spec) or self._alike(spec)
             first = entry is None
             if entry is None:
@@ -224,8 +230,10 @@ class Pool:
             entry.used = self._clock()
             if entry.base is not None:
                 entry.base.used = entry.used
-            if entry.spec.purpose == "train" and self._entries.get(entry.spec) is entry:
-                self._evict(entry)  # its numbers are no longer those of the files
+            if entry.spec.purpose in LENT_ONCE and self._entries.get(entry.spec) is entry:
+                if entry.loaded is not None and entry.spec.purpose == "measure":
+                    entry.loaded.model = None  # whoever still holds the lease's object holds no weights
+                self._evict(entry)  # after training its numbers are no longer those of the files
 
     def _load(self, entry: Entry, token: str | None) -> LoadedModel:
         try:

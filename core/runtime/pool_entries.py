@@ -22,6 +22,8 @@ State = Literal["loading", "ready"]
 _DOES = {None: "writes text", "classification": "labels whole texts", "tokens": "labels words"}
 
 
+LENT_ONCE = ("train", "measure")
+"""Purposes for which a model is nobody else's, and is gone when it comes back."""
 PLANNED_ROWS = 4
 """Rows of context each model is planned for: as many as the columns that decode side by side."""
 
@@ -142,6 +144,11 @@ def own_spec(spec: ModelSpec, tuned: Tuned | None) -> ModelSpec:
     if spec.purpose == "train":
         todo = "Train its base, or resume its run." if tuned.run else f"Train its base, {tuned.base}."
         raise BadInput(f"{tuned.title} is fine-tuned already.", todo)
+    if tuned.shares and (spec.quantization is not None or spec.purpose == "measure"):
+        raise BadInput(
+            f"{tuned.title} was trained beside {tuned.base}; only whole models are quantized and measured.",
+            f"Choose {tuned.base}.",
+        )
     if spec.head not in (None, tuned.head):
         raise BadInput(f"{tuned.title} {_DOES[tuned.head]}.", f"Choose a model that {_DOES[spec.head]}.")
     return replace(spec, head=None, labels=(), seed=0)

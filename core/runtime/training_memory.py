@@ -5,7 +5,7 @@ TRL 1.16, sdpa, float32), per token and layer, h the hidden size, i the inner on
 - gated families (Llama, Mistral, Qwen): 6h + 2k + 4i numbers, 2h more when norms are trained;
 - families with dropout on attention, which keep the attention matrix: 10h + 3 heads s, and 5i (GPT-2) or 2i (BERT).
 - TRL reads out tiles of at most 4096 tokens by 32768 words, in float32; its backward pass holds 8.25 of them.
-- 4 bits: half a byte for each number of attention and mlp, and a float32 scale for each 64; the rest is unquantized.
+- weights: what their scheme stores (see ``schemes``).
 
 The peak is where the backward pass begins (activations, tiles, the output matrix's gradient) or where it ends (all
 gradients, and the input embedding's own before it is added); ``activations`` is what that takes beyond the gradients.
@@ -16,13 +16,12 @@ given back whole): 0.6 of those, as ``python -m bench memory_plan`` measures it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from core.catalog.facts import ModelFacts
+from core.runtime.schemes import Dtype, Quantized, scheme_bytes
 
 _TILE_TOKENS, _TILE_WORDS, _TILES = 4096, 32768, 8.25
 _GATED = ("Llama", "Mistral", "Qwen", "Phi3", "Gemma", "SmolLM")
-_NF4_BYTES = 0.5 + 4 / 64
 _HEAP_LARGEST, _HEAP_GAPS = 32 * 1024 * 1024, 0.6
 
 
@@ -36,7 +35,7 @@ class TrainingDetails:
     rows: int
     context: int
     trainable: int | None = None
-    quantization: Literal["nf4"] | None = None
+    quantization: Quantized | None = None
     checkpointing: bool = False
     bytes_per_number: int = 4
     heap: bool = False
@@ -66,18 +65,13 @@ def training_plan(facts: ModelFacts, details: TrainingDetails) -> TrainingMemory
     first = kept + tiles + embeddings
     last = 4 * trained + embeddings
     gaps = _gaps(facts, details, kept, tiles) if details.heap else 0
+    dtype: Dtype = "float32" if details.bytes_per_number == 4 else "bfloat16"
     return TrainingMemory(
-        weights=weight_bytes(facts, details.quantization, details.bytes_per_number) + (0 if whole else 4 * trained),
+        weights=scheme_bytes(facts, details.quantization or dtype, dtype) + (0 if whole else 4 * trained),
         gradients=4 * trained,
         optimizer=8 * trained,
         activations=max(first, last) - 4 * trained + gaps,
     )
-
-
-def weight_bytes(facts: ModelFacts, quantization: Literal["nf4"] | None, bytes_per_number: int) -> int:
-    """The model's own weights, packed where they are quantized."""
-    packed = sum(count for part, count in facts.parts if part in ("attention", "mlp")) if quantization else 0
-    return int(packed * _NF4_BYTES) + (facts.parameters - packed) * bytes_per_number
 
 
 def _kept(facts: ModelFacts, details: TrainingDetails, whole: bool) -> int:

@@ -34,7 +34,7 @@ from tabs.widgets.held import held
 M = TypeVar("M", bound=BaseModel)
 SLIDER_STEPS = 2000  # a wider whole-number range (a seed) cannot be aimed at with a slider
 
-Kind = Literal["text", "lines", "names", "number", "whole", "switch", "choice", "choices", "plain"]
+Kind = Literal["text", "lines", "names", "number", "whole", "switch", "choice", "choices", "records", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +132,21 @@ def form(
     ``groups``: folded sections, title to field names, after the fields that are in none.
     ``choices``: offered values of a text field, or of one of several texts, which may still be typed freely (a model's
     name).
-    ``builders``: a field's widget made by other hands, such as the model picker.
+    ``builders``: a field's widget made by other hands; that of several models (a conversation's turns) holds a list of
+    JSON objects.
     """
-    known = {name: _offered(field, name in (choices or {})) for name, field in describe(model).items()}
+    built_elsewhere = builders or {}
+    known = {
+        name: _offered(field, name in (choices or {}), name in built_elsewhere)
+        for name, field in describe(model).items()
+    }
     names = list(fields or known)
     grouped = {name for section in (groups or {}).values() for name in section}
     built: dict[str, Component] = {}
 
     def build(name: str) -> None:
         field = known[name]
-        builder = (builders or {}).get(name)
+        builder = built_elsewhere.get(name)
         built[name] = builder(field) if builder else _widget(field, (choices or {}).get(name))
 
     with gr.Column(elem_classes=["bt-form"]):
@@ -149,7 +154,8 @@ def form(
             if name not in grouped:
                 build(name)
         for title, section in (groups or {}).items():
-            with gr.Accordion(title, open=False, elem_classes=["bt-more"]):
+            named = f"bt-more-{title.lower().replace(' ', '-')}"
+            with gr.Accordion(title, open=False, elem_classes=["bt-more", named]):
                 for name in section:
                     build(name)
     ordered = {name: built[name] for name in (*names, *grouped) if name in built}
@@ -161,8 +167,11 @@ def describe(model: type[BaseModel]) -> dict[str, Field]:
     return {name: _describe(name, info) for name, info in model.model_fields.items()}
 
 
-def _offered(field: Field, offered: bool) -> Field:
-    """The field, as it is with values to choose from: several texts are then names rather than lines."""
+def _offered(field: Field, offered: bool, built: bool) -> Field:
+    """The field as it stands in a form: with values to choose from several texts are names rather than lines, and what
+    no widget of ours can hold is held by the one that was built for it."""
+    if built and field.kind == "plain":
+        return replace(field, kind="records")
     return replace(field, kind="names") if offered and field.kind == "lines" else field
 
 
@@ -260,6 +269,8 @@ def _number(field: Field, common: dict[str, Any]) -> Component:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     if isinstance(value, (tuple, list, set, frozenset)):
         return [_plain(v) for v in value]
     return value

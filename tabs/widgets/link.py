@@ -132,4 +132,9 @@ def parse(field: Field, text: str) -> Any:
     """A field's value from its text in an address."""
     if field.kind in ("choices", "names"):
         return tuple(part for part in text.split(",") if part)
+    if field.kind == "records":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text  # which the request refuses
     return field.given(text)

@@ -123,8 +123,8 @@ def test_for_decoding_the_fast_layout_stays_allowed(located: Located) -> None:
     from bitsandbytes.nn.modules import has_avx512bf16
 
     for_decoding, for_training = _nf4(located).model, _nf4(located, purpose="train").model
-    allowed = {layer.support_avx512bf16_for_cpu for layer in quantized_layers(for_decoding)}
-    assert allowed == {has_avx512bf16()}
+    fits = [layer for layer in quantized_layers(for_decoding) if layer.out_features % 32 == 0]
+    assert {layer.support_avx512bf16_for_cpu for layer in fits} == {has_avx512bf16()}
     assert {layer.support_avx512bf16_for_cpu for layer in quantized_layers(for_training)} == {False}
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from core.catalog.known import known_facts
-from core.runtime.training_memory import TrainingDetails, training_plan, weight_bytes
+from core.runtime.schemes import scheme_bytes
+from core.runtime.training_memory import TrainingDetails, training_plan
 
 SMOL = known_facts("HuggingFaceTB/SmolLM2-360M")
 FULL = TrainingDetails(rows=4, context=128)
@@ -22,10 +23,9 @@ def test_adamw_keeps_two_moments_and_a_gradient_for_each_trained_number() -> Non
     assert training_plan(SMOL, LORA).weights == 4 * (SMOL.parameters + 4_000_000)
 
 
-def test_4_bits_pack_attention_and_mlp_alone() -> None:
-    parts = dict(SMOL.parts)
-    packed = parts["attention"] + parts["mlp"]
-    assert weight_bytes(SMOL, "nf4", 4) == int(packed * 0.5625) + 4 * (SMOL.parameters - packed)
+def test_weights_are_what_their_scheme_stores() -> None:
+    assert training_plan(SMOL, replace(LORA, quantization="nf4")).weights == scheme_bytes(SMOL, "nf4") + 16_000_000
+    assert training_plan(SMOL, replace(FULL, bytes_per_number=2)).weights == 2 * SMOL.parameters
 
 
 @pytest.mark.parametrize("name", ["gpt2", "HuggingFaceTB/SmolLM2-135M", "bert-base-uncased"])

@@ -17,6 +17,11 @@ class Way(StrEnum):
     BEAM = "beam_search"
 
 
+class Turn(BaseModel):
+    role: str
+    content: str
+
+
 class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -136,6 +141,23 @@ def test_a_field_can_have_a_widget_of_other_hands() -> None:
     with gr.Blocks(analytics_enabled=False):
         other = form(Ask, fields=("model",), builders={"model": lambda field: gr.Radio(["a"], label=field.title)})
     assert isinstance(other["model"], gr.Radio)
+
+
+def test_several_models_are_json_objects_in_a_widget_of_other_hands() -> None:
+    class Chat(BaseModel):
+        turns: tuple[Turn, ...] = Field((Turn(role="user", content="Hi"),), title="Conversation")
+
+    with gr.Blocks(analytics_enabled=False):
+        alone = form(Chat)
+        edited = form(Chat, builders={"turns": lambda field: gr.HTML(field.shown(field.default), html_template="")})
+    assert alone.fields["turns"].hidden
+    assert not edited.fields["turns"].hidden
+    assert edited["turns"].value == [{"role": "user", "content": "Hi"}]
+    asked = edited.read({edited["turns"]: [{"role": "system", "content": "Be kind."}]})
+    assert asked.turns == (Turn(role="system", content="Be kind."),)
+    assert edited.write(asked) == [[{"role": "system", "content": "Be kind."}]]
+    with pytest.raises(gr.Error, match="Conversation"):
+        edited.read({edited["turns"]: "no turns"})
 
 
 def test_the_decoding_request_can_be_shown_whole() -> None:

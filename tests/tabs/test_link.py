@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from pydantic import BaseModel
 
 from core.errors import NotFound
 from core.generation.parameters import Strategy
@@ -86,6 +87,22 @@ def test_a_run_that_cannot_be_opened_leaves_the_form(built: Form[DecodingRequest
         raise NotFound("This link opens no run.")
 
     assert restored(built, "decoding", {"tab": "decoding", "run": "x"}, opened) is None
+
+
+def test_json_objects_are_read_from_an_address(warnings: list[str]) -> None:
+    class Turn(BaseModel):
+        content: str
+
+    class Chat(BaseModel):
+        turns: tuple[Turn, ...] = ()
+
+    with gr.Blocks(analytics_enabled=False):
+        edited = form(Chat, builders={"turns": lambda field: gr.HTML([], html_template="")})
+    asked = {"tab": "chat", "turns": '[{"content": "a, b ${x}"}]'}
+    assert restored(edited, "chat", asked) == Chat(turns=(Turn(content="a, b ${x}"),))
+    assert warnings == []
+    assert restored(edited, "chat", {"tab": "chat", "turns": "[{"}) is None
+    assert len(warnings) == 1
 
 
 def test_every_input_that_is_seen_is_in_the_address_and_no_other() -> None:

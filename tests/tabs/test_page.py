@@ -19,7 +19,8 @@ from tabs.system import job_table, run_table, settings_table, versions
 from tabs.theme import DARK, LIGHT, theme, variables
 from tabs.widgets.quantities import age, count, size
 
-ENDPOINTS = {"decoding", "events", "stop", "schema", "finetuning", "strategies", "sentiment", "entities"}
+LAB_ENDPOINTS = {"decoding", "quantization", "finetuning", "strategies", "sentiment", "entities"}
+ENDPOINTS = {*LAB_ENDPOINTS, "events", "stop", "schema"}
 
 
 @pytest.fixture(scope="module")

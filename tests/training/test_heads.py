@@ -12,21 +12,19 @@ from statistics import stdev
 from typing import Any
 
 import pytest
-import torch
 
 from core.errors import NotFound
 from core.events import Step
 from core.runtime.tuned import TunedCard
 from core.settings import ASSETS
-from core.training.heads import names, sources, teaching
+from core.training.heads import names, sources
 from core.training.heads.__main__ import main
 from core.training.heads.cards import card, figure_names
 from core.training.heads.choosing import slice_rows, slice_scores
 from core.training.heads.opinions import opinions
 from core.training.heads.recipes import RECIPES
-from core.training.heads.scoring import label_scores, probabilities, tag_scores
+from core.training.heads.scoring import label_scores, tag_scores
 from core.training.heads.sources import TAGS, fold
-from core.training.heads.training import head_model
 from core.training.parameters import Task, TrainingParameters
 from core.training.trainer import TrainingJob, train
 from tests.training.tiny_models import loaded, rows
@@ -66,8 +64,7 @@ def data(tmp_path: Path) -> Path:
         write(f"sentiment/pros_cons/Integrated{name}.txt", "\n".join([*phrases, phrases[0], both, ""]))
         for i in range(30):
             write(
-                f"sentiment/movie_reviews/{ending}/cv{i}.txt",
-                f"a {word} one \n no {i} \n it is a {word} film, and long \n the end \n",
+                f"sentiment/movie_reviews/{ending}/cv{i}.txt", f"a {word} one \n no {i} \n it is {word} \n the end \n"
             )
     for part in ("train", "dev", "test"):
         comments = [f"comment {part} {i}\t{i % 7}\tid{i}" for i in range(70)]
@@ -182,46 +179,6 @@ def test_the_command_trains_scores_and_chooses(
     assert (shipped / "README.md").read_text(encoding="utf-8") == card(RECIPES[name], report)
     found = {path.name for path in shipped.iterdir()}
     assert found == {"adapter_config.json", "adapter_model.safetensors", "benchtop.json", "training.json", "README.md"}
-
-
-def test_a_first_head_picks_rows_whose_label_it_believes(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weak = [{"text": f"a {word} thing {i}", "label": i % 2} for i in range(40) for word in ("good", "odd")]
-    monkeypatch.setattr(teaching, "EACH", 15)
-
-    def believes(model: object, tokenizer: object, rows: list[dict[str, Any]]) -> list[list[float]]:
-        return [[0.2, 0.8] if "good" in row["text"] else [0.5, 0.5] for row in rows]
-
-    monkeypatch.setattr(teaching, "probabilities", believes)
-    kept = teaching.picked(None, None, weak, random.Random(1))
-    assert len(kept) == 15
-    assert all(row["label"] == 1 and "good" in row["text"] for row in kept)
-    monkeypatch.undo()
-
-    first, second = tmp_path / "first", tmp_path / "second"
-    arguments = ["sentiment", "--data", str(data), "--max-steps", "2", "--out"]
-    main([*arguments, str(first)])
-    rows = json.loads(capsys.readouterr().out)["rows"]["train"]
-    monkeypatch.setattr(teaching, "AGREES", 0.0)
-    main([*arguments, str(second), "--teacher", str(first)])
-    report = json.loads(capsys.readouterr().out)
-    sentences = [row["text"] for row in RECIPES["sentiment"].data(data).weak]
-    assert sentences
-    assert all("end" not in text for text in sentences), "too short to be told from others"
-    assert report["rows"]["train"] == rows + len(sentences)
-    assert report["teacher"] == "first"
-
-
-def test_the_probabilities_are_the_models_own(data: Path) -> None:
-    folder = ASSETS / "models" / "minilm-sentiment"
-    model, tokenizer = head_model(RECIPES["sentiment"], folder)
-    texts = [{"text": "A fine film with a long, long, long middle part.", "label": 0}, {"text": "Dull.", "label": 0}]
-    found = probabilities(model, tokenizer, texts)
-    for row, mine in zip(texts, found, strict=True):
-        with torch.inference_mode():
-            alone = model(**tokenizer(row["text"], return_tensors="pt")).logits.softmax(-1)[0].tolist()
-        assert mine == pytest.approx(alone, abs=1e-4)
 
 
 def test_batches_hold_rows_of_similar_lengths(tmp_path: Path) -> None:

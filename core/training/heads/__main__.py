@@ -23,7 +23,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, help="folder that the head is written to")
     parser.add_argument("--max-steps", type=int, default=0, help="end after so many steps, to try the command")
-    parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="an earlier head, which picks further rows")
     parser.add_argument("--evaluate", action="store_true", help="score a head on all held-out rows")
     parser.add_argument("--head", type=Path, help="folder of the head to score, by default the one that ships")
     parser.add_argument("--choose", type=Path, nargs="+", metavar="FOLDER", help="trained seeds to choose from")
@@ -50,8 +49,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     if options.evaluate:
         folder = options.head or ASSETS / "models" / f"minilm-{recipe.name}"
         return figures(recipe, recipe.data(options.data), folder)
-    more = {"max_steps": options.max_steps, "teacher": options.teacher}
-    return train_head(recipe, options.data, options.out, options.seed, _say, **more)
+    return train_head(recipe, options.data, options.out, options.seed, _say, options.max_steps)
 
 
 def _say(line: str) -> None:

@@ -40,13 +40,12 @@ On the {slice_rows} rows written for it (`assets/checks/{name}.jsonl`) the head 
 
 {data}
 
-Rank {r}, alpha {lora_alpha}, dropout {lora_dropout:g} before the adapters, AdamW, learning rate {learning_rate:g}
-(linear, {warmup:.0%} warm-up), weight decay {weight_decay:g}, batches of {batch_size} rows of similar lengths, {rows:,}
-rows in one pass, at most {max_length} tokens each, bfloat16 autocast: {minutes} on one of two CPU cores, which other
-work shared.
+Rank {r}, alpha {lora_alpha}, AdamW, learning rate {learning_rate:g} (linear, {warmup:.0%} warm-up), weight decay
+{weight_decay:g}, batches of {batch_size} rows of similar lengths, {rows:,} rows in one pass, at most {max_length}
+tokens each, bfloat16 autocast: {minutes} on one of two CPU cores, which other work shared.
 
 ```
-{commands}
+python -m core.training.heads {name} --data DIR --seed {seed} --out FOLDER
 python -m core.training.heads {name} --choose FOLDER ... --out assets/models/minilm-{name}
 ```
 
@@ -71,12 +70,11 @@ DATASETS = {
 DATA = {
     "sentiment": """\
 - Sentence Polarity 1.0 (Pang and Lee, 2005; CC BY 4.0; on the Hub as `cornell-movie-review-data/rotten_tomatoes`):
-  sentences of film reviews, each three times. Held out: `sha1(text) mod 10` is 0, of the stripped line in UTF-8;
+  sentences of film reviews, each four times. Held out: `sha1(text) mod 10` is 0, of the stripped line in UTF-8;
   1 is for validation. The same rule splits the next two.
-- Pros and Cons (Ganapathibhotla and Liu, 2008; CC BY 4.0): 3,000 phrases of each side.
+- Pros and Cons (Ganapathibhotla and Liu, 2008; CC BY 4.0): 4,000 phrases of each side.
 - Movie reviews, polarity 2.0 (Pang and Lee, 2004; CC BY 4.0 in NLTK's edition): of each review its
-  beginning, its last 150 words, or a few sentences in a row. Further 8,000 single sentences of each side, from 30,000,
-  to which a first head (the same training without these) gives the review's label at least a probability of 0.7.
+  beginning, its last 150 words, or a few sentences in a row.
 - GoEmotions (Demszky et al., 2020; Apache-2.0; `google-research-datasets/go_emotions`): 4,000 comments with joy as
   positive, 4,000 with anger, disgust, fear or sadness as negative. Its own test file is held out.
 - 4,000 short sentences about service, food, places, products and news, put together from lists written for this
@@ -119,7 +117,6 @@ Disgust and fear are rare. It cannot know what a person feels, and is no ground 
 British and Singaporean messages from before 2012: prizes, ringtones and premium numbers. What is sent today (parcels,
 banks, links) differs. The classes are far from even (13% spam): the F1 of spam says more than accuracy does.""",
 }  # fmt: skip
-_NUMBERS = ("r", "lora_alpha", "lora_dropout", "learning_rate", "weight_decay", "batch_size")
 TEST_TITLES = {
     "sentence_polarity": "Sentence Polarity, held out",
     "pros_cons": "Pros and Cons, held out, 500 of each side",
@@ -139,7 +136,7 @@ def card(recipe: Recipe, report: dict[str, Any]) -> str:
     numbers = chosen["parameters"]
     sliced = report["slice"]
     return CARD.format(
-        **{name: numbers[name] for name in _NUMBERS},
+        **{name: numbers[name] for name in ("r", "lora_alpha", "learning_rate", "weight_decay", "batch_size")},
         name=recipe.name,
         title=recipe.title,
         pipeline="token-classification" if recipe.task is Task.TOKENS else "text-classification",
@@ -155,7 +152,6 @@ def card(recipe: Recipe, report: dict[str, Any]) -> str:
         warmup=numbers["warmup_ratio"],
         rows=chosen["rows"]["train"],
         max_length=numbers["max_length"],
-        commands=_commands(chosen),
         minutes=_minutes([one["seconds"] for one in seeds]),
         seed=report["seed"],
         limits=LIMITS[recipe.name],
@@ -181,15 +177,6 @@ def _scores(recipe: Recipe, seeds: Sequence[dict[str, Any]]) -> str:
             rows = f"{seeds[0]['tests'][test]['rows']:,}"
             lines.append(f"| {title} | {rows} | {_FIGURES[figure]} | {cells} |")
     return "\n".join(lines)
-
-
-def _commands(chosen: dict[str, Any]) -> str:
-    """What trains the seed that ships, its teacher first."""
-    command = f"python -m core.training.heads {chosen['name']} --data DIR --seed {chosen['seed']}"
-    if not chosen.get("teacher"):
-        return f"{command} --out FOLDER"
-    first = f"python -m core.training.heads {chosen['name']} --data DIR --seed 7 --out TEACHER"
-    return f"{first}\n{command} --teacher TEACHER --out FOLDER"
 
 
 def _seeds_note(recipe: Recipe, report: dict[str, Any]) -> str:

@@ -32,15 +32,11 @@ _SENTENCES = re.compile(r"\s*\n\s*")
 
 @dataclass(frozen=True, slots=True)
 class HeadData:
-    """Rows of one head. ``tests`` are held out, by name; the first is the one that the head is known by.
-
-    ``weak`` rows have a label that need not be theirs: an earlier head may pick from them (``teaching``).
-    """
+    """Rows of one head. ``tests`` are held out, by name; the first is the one that the head is known by."""
 
     train: list[Row]
     validation: list[Row]
     tests: dict[str, list[Row]]
-    weak: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class Recipe:
 
 
 def sentiment(root: Path) -> HeadData:
-    """Sentences of film reviews three times; phrases of buyers, comments, our opinions and reviews, cut, once."""
+    """Sentences of film reviews four times; phrases of buyers, comments, our opinions and reviews, cut, once."""
     rng = random.Random(MIXTURE_SEED)
     train, validation, test = _folds(sources.sentence_polarity(root))
     phrases, _, held_phrases = _folds(sources.pros_cons(root))
@@ -70,7 +66,7 @@ def sentiment(root: Path) -> HeadData:
     comments = sources.emotions_as_sentiment(root, "train")
     held_comments = sources.emotions_as_sentiment(root, "test")
     added = [
-        *_balanced(phrases, 3000, rng),
+        *_balanced(phrases, 4000, rng),
         *_balanced(comments, 4000, rng),
         *_cut_reviews(reviews, rng),
         *opinions(4000, rng),
@@ -81,7 +77,7 @@ def sentiment(root: Path) -> HeadData:
         "movie_reviews": held_reviews,
         "comments": _balanced(held_comments, 500, rng),
     }
-    return HeadData(train * 3 + added, validation, tests, _review_sentences(reviews))
+    return HeadData(train * 4 + added, validation, tests)
 
 
 def _cut_reviews(reviews: Sequence[Row], rng: random.Random) -> list[Row]:
@@ -97,12 +93,6 @@ def _cut_reviews(reviews: Sequence[Row], rng: random.Random) -> list[Row]:
             text = " ".join(lines[start : start + rng.randint(2, 4)])
         rows.append({"text": text, "label": review["label"]})
     return rows
-
-
-def _review_sentences(reviews: Sequence[Row]) -> list[Row]:
-    """Every sentence of a usual length, with its review's label."""
-    lines = ((line, review["label"]) for review in reviews for line in _SENTENCES.split(review["text"]))
-    return [{"text": line, "label": label} for line, label in lines if 5 <= len(line.split()) <= 45]
 
 
 def entities(root: Path) -> HeadData:
@@ -190,8 +180,7 @@ _WORDS = _COMMON.model_copy(update={"task": Task.TOKENS})
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("sentiment", "Sentiment", Task.CLASSIFICATION, SENTIMENTS, sentiment,
-               _TEXTS.model_copy(update={"lora_dropout": 0.1})),
+        Recipe("sentiment", "Sentiment", Task.CLASSIFICATION, SENTIMENTS, sentiment, _TEXTS),
         Recipe(
             "entities", "Entities", Task.TOKENS, TAGS, entities,
             _WORDS.model_copy(update={"r": 32, "lora_alpha": 64, "batch_size": 16, "max_length": 160}), "f1",

@@ -21,40 +21,28 @@ ROUNDED = 4
 
 def predictions(model: Any, tokenizer: Any, rows: Sequence[Row]) -> list[Any]:
     """For each row its label, or for rows of words their tags; numbers in both cases."""
-    tagged = "words" in rows[0]
-    found: list[Any] = [None] * len(rows)
-    for numbers, logits, labels in _passes(model, tokenizer, rows):
-        for number, chosen, row_labels in zip(numbers, logits.argmax(-1).tolist(), labels, strict=True):
-            found[number] = _tags(rows[number], chosen, row_labels) if tagged else chosen
-    return found
-
-
-def probabilities(model: Any, tokenizer: Any, rows: Sequence[Row]) -> list[list[float]]:
-    """For each row of a text the probability of each label."""
-    found: list[list[float]] = [[] for _ in rows]
-    for numbers, logits, _ in _passes(model, tokenizer, rows):
-        for number, row in zip(numbers, logits.softmax(-1).tolist(), strict=True):
-            found[number] = row
-    return found
-
-
-def _passes(model: Any, tokenizer: Any, rows: Sequence[Row]) -> Iterator[tuple[list[int], Any, list[Any]]]:
-    """Numbers of rows, their logits, and what the labels say: of words, which one a token begins."""
-    import torch
-
     form = "tags" if "words" in rows[0] else "labels"
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     if form == "tags":
-        columns["tags"] = [list(range(len(row["words"]))) for row in rows]
+        columns["tags"] = [list(range(len(row["words"]))) for row in rows]  # says which word a token begins
     encoded = encode_batch(columns, form, tokenizer, tokenizer.model_max_length)
     made = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-    collate = PadBatch(tokenizer.pad_token_id)
+    found: list[Any] = [None] * len(rows)
+    for numbers, chosen, labels in _passes(model, made, PadBatch(tokenizer.pad_token_id)):
+        for number, row_chosen, row_labels in zip(numbers, chosen, labels, strict=True):
+            found[number] = row_chosen if form == "labels" else _tags(rows[number], row_chosen, row_labels)
+    return found
+
+
+def _passes(model: Any, made: Sequence[Row], collate: Any) -> Iterator[tuple[list[int], list[Any], list[Any]]]:
+    import torch
+
     for numbers in _batches([len(row["input_ids"]) for row in made]):
         batch = collate([made[number] for number in numbers])
         labels = batch.pop("labels")
         with torch.inference_mode():
             logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
-        yield numbers, logits.float().cpu(), labels.tolist()
+        yield numbers, logits.argmax(-1).tolist(), labels.tolist()
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

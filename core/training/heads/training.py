@@ -12,7 +12,6 @@ Weights are stored as float16 and computed with as float32.
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import tempfile
 import time
@@ -31,9 +30,8 @@ from core.settings import Settings
 from core.training.checkpoints import MODEL
 from core.training.columns import Row
 from core.training.datasets import Prepared
-from core.training.heads.recipes import MIXTURE_SEED, HeadData, Recipe
+from core.training.heads.recipes import HeadData, Recipe
 from core.training.heads.scoring import score
-from core.training.heads.teaching import picked
 from core.training.parameters import Task
 
 REPORT = "training.json"
@@ -41,20 +39,11 @@ SAID_EVERY = 100
 Say = Callable[[str], None]
 
 
-def train_head(
-    recipe: Recipe, root: Path, out: Path, seed: int, say: Say, *, max_steps: int = 0, teacher: Path | None = None
-) -> dict[str, Any]:
-    """Train on the data below ``root``, write the folder ``out``, return its report.
-
-    ``max_steps`` 0 is all of it. ``teacher`` is an earlier head's folder, which picks from the recipe's weak rows.
-    """
+def train_head(recipe: Recipe, root: Path, out: Path, seed: int, say: Say, max_steps: int = 0) -> dict[str, Any]:
+    """Train on the data below ``root``, write the folder ``out``, return its report. ``max_steps`` 0 is all of it."""
     from core.training.trainer import TrainingJob, train
 
     data = recipe.data(root)
-    if teacher is not None:
-        more = picked(*head_model(recipe, teacher), data.weak, random.Random(MIXTURE_SEED))
-        say(f"{teacher.name} picked {len(more):,} rows")
-        data.train.extend(more)
     parameters = recipe.numbers(seed, max_steps)
     say(f"{recipe.name}, seed {seed}: {len(data.train):,} rows")
     began = time.monotonic()
@@ -79,7 +68,6 @@ def train_head(
         "seconds": round(seconds),
         "rows": {"train": len(data.train), "validation": len(data.validation)},
         "parameters": parameters.model_dump(mode="json"),
-        "teacher": teacher.name if teacher is not None else None,
     }
     report |= figures(recipe, data, out)
     write_json(out / REPORT, report)

@@ -5,7 +5,8 @@
   const OURS = new Set(["tab", "run"]);
   let timer = 0;
 
-  const text = (value) => (Array.isArray(value) ? value.join(",") : String(value));
+  const records = (value) => value.some((each) => typeof each === "object");
+  const text = (value) => (Array.isArray(value) ? (records(value) ? JSON.stringify(value) : value.join(",")) : String(value));
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
   bench.address = (lab) => {             // the whole link to a lab with its inputs, without what is only this page's
