@@ -196,7 +196,7 @@ def prepare_process(settings: Settings, *, probe: bool = True) -> Settings:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_RUN_HISTORY"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler says each start and stop otherwise
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler says each start and stop otherwise
     return settings.model_copy(update={"offline": offline})
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_int_mm", "aten::_scaled_mm", "gemv_4bit", "gemm_4bit",
             "int8_linear_matmul", "_weight_int8pack_mm", "aten::linear", "aten::matmul", "gemm", "gemv")  # fmt: skip
-PLAIN_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
+PLAIN_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::matmul", "aten::linear")
 """What reading out the last hidden states runs as under every scheme."""
 UNPACKING = ("dequant", "int8_scaled_mm", "int8_mixed_scaled_mm")
 ROUNDING = ("vectorwise_quant", "quantize_affine", "choose_qparams", "double_quant", "aten::round", "_Round",

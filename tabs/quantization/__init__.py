@@ -106,8 +106,9 @@ class Tab(LabTab[QuantizationRequest]):
         if mode != Mode.LENS:
             return gr.skip()
         found = self.actions.layers(model or "")
-        known = not found or layer in [name for _, name in found]
-        return gr.update(choices=[("The first attention projection", ""), *found], value=layer if known else "")
+        gone = bool(layer and found) and layer not in [name for _, name in found]
+        typed = {"value": ""} if gone else {}  # else the field is left alone: somebody may be typing by now
+        return gr.update(choices=[("The first attention projection", ""), *found], **typed)
 
     async def look_again(self, values: Mapping[Any, Any]) -> AsyncIterator[list[Any]]:
         """A control of the lens was moved: look again, once there has been a first look.
