@@ -70,11 +70,15 @@ class RunningApp:
 
 
 def start_app(home: Path, **settings: str) -> RunningApp:
-    """Start the app on a free port with this home; ``settings`` are further ``BENCHTOP_*`` values by field name."""
+    """Start the app on a free port with this home; ``settings`` are further ``BENCHTOP_*`` values by field name.
+
+    Runs wait longer than usual for a follower: a page may take its time to load beside other browsers.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    given = {"home": str(home), "offline": "1", "host": "127.0.0.1", "port": str(port), **settings}
+    own = {"home": str(home), "offline": "1", "host": "127.0.0.1", "port": str(port), "follower_grace": "20"}
+    given = {**own, **settings}
     home.mkdir(parents=True, exist_ok=True)
     log = home.parent / f"app-{port}.log"
     with log.open("wb") as output:

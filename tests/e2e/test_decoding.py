@@ -212,7 +212,7 @@ def test_closing_the_page_ends_the_run_after_the_grace(visit: Visit, app: Runnin
     expect(page.locator("#run-view .bv-next")).to_be_visible(timeout=PATIENCE)
     newest = max((app.home / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
     page.context.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and '"kind":"done"' not in (newest / "events.jsonl").read_text(encoding="utf-8"):
         time.sleep(0.5)
     assert '"reason":"stopped"' in (newest / "events.jsonl").read_text(encoding="utf-8")
