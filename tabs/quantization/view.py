@@ -21,7 +21,7 @@ from tabs.widgets.view_ops import (
     tell_done,
     tell_failed,
     tell_progress,
-    tell_warning,
+    tell_warning_once,
 )
 
 Record = Mapping[str, Any]
@@ -71,11 +71,6 @@ def _step(model: Model, record: Record) -> Iterator[Op]:
         yield push(NUMBERED[name], value={"index": record["index"], **values})
 
 
-def _warning(model: Model, record: Record) -> Iterator[Op]:
-    if record["text"] not in model["warnings"]:
-        yield from tell_warning(model, record)
-
-
 def _table(model: Model, record: Record) -> Iterator[Op]:
     if record["name"] == "certificate":
         yield put("certificate", value={"columns": record["columns"], "rows": record["rows"]})
@@ -86,7 +81,7 @@ _KINDS: dict[str, Change] = {
     "table": _table,
     "artifact": tell_artifact,
     "progress": tell_progress,
-    "warning": _warning,
+    "warning": tell_warning_once,
     "done": tell_done,
     "failed": tell_failed,
 }

@@ -21,7 +21,7 @@ from tabs.widgets.view_ops import (
     tell_done,
     tell_failed,
     tell_progress,
-    tell_warning,
+    tell_warning_once,
 )
 
 Record = Mapping[str, Any]
@@ -66,16 +66,11 @@ def _step(model: Model, record: Record) -> Iterator[Op]:
         yield push(NUMBERED[name], value={"index": record["index"], **values})
 
 
-def _warning(model: Model, record: Record) -> Iterator[Op]:
-    if record["text"] not in model["warnings"]:
-        yield from tell_warning(model, record)
-
-
 _KINDS: dict[str, Change] = {
     "step": _step,
     "artifact": tell_artifact,
     "progress": tell_progress,
-    "warning": _warning,
+    "warning": tell_warning_once,
     "done": tell_done,
     "failed": tell_failed,
 }

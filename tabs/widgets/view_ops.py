@@ -98,6 +98,12 @@ def tell_warning(model: Model, record: Record) -> Iterator[Op]:
     yield push("warnings", value=record["text"])
 
 
+def tell_warning_once(model: Model, record: Mapping[str, Any]) -> Iterator[Op]:
+    """A warning, unless the same words stand there already."""
+    if record["text"] not in model["warnings"]:
+        yield from tell_warning(model, record)
+
+
 def tell_artifact(model: Model, record: Record) -> Iterator[Op]:
     """A file that the run has left."""
     yield push("files", value={name: record[name] for name in ("name", "path", "bytes")})

@@ -21,6 +21,7 @@ from core.generation.scoring import score_tokens
 from core.generation.text_stream import token_text
 from core.labs.quantization.chat_reading import Encoded, encoded, marks, smuggled
 from core.labs.quantization.choices import FORMAT_TITLES, Format
+from core.labs.quantization.comparing import model_values
 from core.labs.quantization.conclusions import conclusions
 from core.labs.quantization.request import QuantizationRequest
 from core.quantization.chat_formats import (
@@ -89,17 +90,7 @@ def _start(request: QuantizationRequest, loaded: LoadedModel, has_own: bool) -> 
         index=0,
         values={
             "mode": request.mode.value,
-            "model": {
-                "name": request.model,
-                "title": loaded.facts.title,
-                "device": loaded.placement.device,
-                "dtype": loaded.placement.dtype,
-                "why": loaded.placement.why,
-                "parameters": loaded.facts.parameters,
-                "layers": loaded.facts.layers,
-                "context": loaded.facts.context,
-                "template": has_own,
-            },
+            "model": {**model_values(request, loaded), "context": loaded.facts.context, "template": has_own},
             "formats": [{"format": one.value, "title": FORMAT_TITLES[one]} for one in request.formats],
             "turns": len(request.conversation),
             "generation_prompt": request.generation_prompt,

@@ -144,21 +144,26 @@ def text_of(request: QuantizationRequest, loaded: LoadedModel, pool: Pool) -> tu
     return passages(loaded.tokenizer, text, request.scored_tokens, min(WINDOW, loaded.facts.context)), source
 
 
+def model_values(request: QuantizationRequest, loaded: LoadedModel) -> dict[str, Any]:
+    """What ``Step("start")`` says of the model."""
+    return {
+        "name": request.model,
+        "title": loaded.facts.title,
+        "device": loaded.placement.device,
+        "dtype": loaded.placement.dtype,
+        "why": loaded.placement.why,
+        "parameters": loaded.facts.parameters,
+        "layers": loaded.facts.layers,
+    }
+
+
 def start_values(
     request: QuantizationRequest, loaded: LoadedModel, read: Sequence[Sequence[int]], source: str
 ) -> dict[str, Any]:
     """What ``Step("start")`` says of the model and the text."""
     return {
         "mode": request.mode.value,
-        "model": {
-            "name": request.model,
-            "title": loaded.facts.title,
-            "device": loaded.placement.device,
-            "dtype": loaded.placement.dtype,
-            "why": loaded.placement.why,
-            "parameters": loaded.facts.parameters,
-            "layers": loaded.facts.layers,
-        },
+        "model": model_values(request, loaded),
         "scored_tokens": sum(len(passage) - 1 for passage in read),
         "source": source,
     }
